@@ -1,0 +1,1 @@
+"""The ledger itself: pure and deterministic. Start reading in `transition.py`."""

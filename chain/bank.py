@@ -1,0 +1,95 @@
+"""Accounts and the totals of money: every base unit is in exactly one place, and the totals say where.
+
+Only this module, `escrow` and `stake` move money. Each movement adjusts an account and the totals together, so that
+the equation in `invariants` holds after every step: balances + escrow + staked + unbonding + epoch pot + treasury
+= issued - burnt.
+"""
+
+from dataclasses import dataclass, replace
+
+from chain.errors import AmountOverflow, InsufficientFunds
+from chain.schema import U64, Amount, Unsigned64, record
+from chain.state.tables import Singleton, Table, TableId
+from chain.state.view import View
+
+NATIVE_ASSET = "AITBC"
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the ledger keeps of an address."""
+
+    balance: Amount = 0
+    """Spendable money."""
+    sequence: Unsigned64 = 0
+    """Transactions included so far: the sequence of the next one."""
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Where money is, beside the balances."""
+
+    issued: Amount = 0
+    """Created by genesis."""
+    burnt: Amount = 0
+    escrow: Amount = 0
+    staked: Amount = 0
+    """All stakes, collateral included."""
+    unbonding: Amount = 0
+    epoch_pot: Amount = 0
+    """Collected for stakers."""
+    treasury: Amount = 0
+
+
+ACCOUNTS: Table[Account] = Table(TableId.ACCOUNTS, Account)
+TOTALS = Singleton(TableId.TOTALS, Totals)
+
+_NEW_ACCOUNT = Account()
+
+
+def account(view: View, address: bytes) -> Account:
+    """The account; an empty one if the address was never used."""
+    return ACCOUNTS.get(view, address) or _NEW_ACCOUNT
+
+
+def credit(view: View, address: bytes, amount: int) -> None:
+    """Add to a balance."""
+    if amount:
+        old = account(view, address)
+        ACCOUNTS.put(view, address, Account(checked(old.balance + amount), old.sequence))
+
+
+def debit(view: View, address: bytes, amount: int) -> None:
+    """Take from a balance. Raises InsufficientFunds."""
+    old = account(view, address)
+    if old.balance < amount:
+        raise InsufficientFunds(needed=amount, available=old.balance)
+    ACCOUNTS.put(view, address, Account(old.balance - amount, old.sequence))
+
+
+def totals(view: View) -> Totals:
+    """Where money is, beside the balances."""
+    return TOTALS.get(view) or Totals()
+
+
+def adjust(view: View, **changes: int) -> None:
+    """Add to (or, if negative, take from) the named totals."""
+    old = totals(view)
+    TOTALS.put(view, replace(old, **{name: getattr(old, name) + change for name, change in changes.items()}))
+
+
+def share_fee(view: View, amount: int, staker_share: int) -> None:
+    """Give collected money to the stakers' pot (`staker_share` basis points, floored) and the rest to the treasury."""
+    if amount:
+        old = totals(view)
+        stakers = amount * staker_share // 10_000
+        TOTALS.put(view, replace(old, epoch_pot=old.epoch_pot + stakers, treasury=old.treasury + amount - stakers))
+
+
+def checked(amount: int) -> int:
+    """The amount, if it fits 64 bits. Raises AmountOverflow."""
+    if amount > U64:
+        raise AmountOverflow(maximum=U64)
+    return amount

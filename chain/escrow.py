@@ -1,0 +1,86 @@
+"""Money that is promised but not yet earned: the service that bookings and jobs share.
+
+An escrow holds what a payer locked for one subject. Payments are given as cumulative gross totals and the
+difference to what was already paid moves, so that settling often never changes a total. At every moment
+locked = net + fee + refunded + remaining.
+"""
+
+from dataclasses import dataclass, replace
+
+from chain.action import Context
+from chain.bank import adjust, credit, debit, share_fee
+from chain.errors import NotFound
+from chain.schema import Address, Amount, BasisPoints, record
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """The money of one booking or job."""
+
+    payer: Address
+    payee: Address
+    fee_rate: BasisPoints
+    """Market fee, as it was when the escrow opened; taken from the payee's side."""
+    locked: Amount
+    net: Amount = 0
+    """Paid to the payee so far."""
+    fee: Amount = 0
+    """Paid as market fee so far."""
+    refunded: Amount = 0
+
+    @property
+    def gross(self) -> int:
+        """Earned and paid out so far, fee included, in base units."""
+        return self.net + self.fee
+
+    @property
+    def remaining(self) -> int:
+        """Still held, in base units."""
+        return self.locked - self.net - self.fee - self.refunded
+
+
+ESCROWS: Table[Escrow] = Table(TableId.ESCROWS, Escrow)
+
+
+def open_escrow(context: Context, subject: bytes, payer: bytes, payee: bytes, amount: int) -> None:
+    """Lock an amount of the payer's balance for a subject. Raises InsufficientFunds."""
+    debit(context.view, payer, amount)
+    adjust(context.view, escrow=amount)
+    ESCROWS.put(context.view, subject, Escrow(payer, payee, context.parameters.market_fee, amount))
+
+
+def escrow_of(view: View, subject: bytes) -> Escrow:
+    """The escrow of a subject, also after it was settled. Raises NotFound."""
+    escrow = ESCROWS.get(view, subject)
+    if escrow is None:
+        raise NotFound(kind="escrow", id=subject)
+    return escrow
+
+
+def pay(context: Context, subject: bytes, gross: int) -> tuple[int, int]:
+    """Bring what was paid up to a cumulative gross; returns what moved now as (net, fee).
+
+    The fee is floor(gross · rate / 10,000) of the cumulative gross, so the provider takes each remainder.
+    """
+    old = escrow_of(context.view, subject)
+    gross = min(max(gross, old.gross), old.locked - old.refunded)
+    fee = gross * old.fee_rate // 10_000
+    net_now, fee_now = gross - fee - old.net, fee - old.fee
+    ESCROWS.put(context.view, subject, replace(old, net=old.net + net_now, fee=old.fee + fee_now))
+    adjust(context.view, escrow=-(net_now + fee_now))
+    credit(context.view, old.payee, net_now)
+    share_fee(context.view, fee_now, context.parameters.market_fee_staker_share)
+    return net_now, fee_now
+
+
+def refund_rest(context: Context, subject: bytes) -> int:
+    """Return everything that is still held to the payer; returns the amount."""
+    old = escrow_of(context.view, subject)
+    amount = old.remaining
+    ESCROWS.put(context.view, subject, replace(old, refunded=old.refunded + amount))
+    adjust(context.view, escrow=-amount)
+    credit(context.view, old.payer, amount)
+    return amount

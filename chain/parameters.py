@@ -1,0 +1,84 @@
+"""The numbers of a network: set by its genesis file, kept in the state, read by everything that needs one.
+
+Durations are integer seconds of live time where a person must act and of block time where a calendar counts;
+money is in base units; shares are basis points.
+"""
+
+from dataclasses import dataclass
+
+from chain.errors import InvalidGenesis
+from chain.schema import COIN, Amount, BasisPoints, Seconds, Unsigned32, Unsigned64, record
+from chain.state.tables import Singleton, TableId
+from chain.state.view import View
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """All parameters; the defaults are those of a development network."""
+
+    epoch_blocks: Unsigned32 = 1_000
+    """Blocks in an epoch."""
+    maximum_block_weight: Unsigned64 = 20_000
+    """Weight of all transactions and due items of a block together."""
+    due_weight: Unsigned64 = 5_000
+    """The part of a block's weight that due items may take before transactions run."""
+    maximum_gap_ms: Unsigned32 = 15_000
+    """Live time advances by at most this much in one block."""
+    base_fee: Amount = 10_000
+    """Charged for every transaction."""
+    fee_per_byte: Amount = 100
+    fee_per_weight: Amount = 10_000
+    fee_staker_share: BasisPoints = 5_000
+    """Share of the required fee that goes to the epoch pot; the rest goes to the treasury."""
+    market_fee: BasisPoints = 200
+    """Share of a provider's gross earnings."""
+    market_fee_staker_share: BasisPoints = 5_000
+    """Share of the market fee that goes to the epoch pot; the rest goes to the treasury."""
+    collateral_per_gpu: Amount = 25 * COIN
+    """Reserved of the provider's stake while a GPU is registered, and the cap of a booking's slice per GPU."""
+    unbonding_seconds: Seconds = 60
+    activation_grace_seconds: Seconds = 60
+    """Live time after a booking's start within which the provider must activate it."""
+    dispute_window_seconds: Seconds = 300
+    """Live time between a booking's end and its last payment; also a job's acceptance window."""
+    heartbeat_timeout_seconds: Seconds = 120
+    """Live time without a heartbeat after which a GPU is offline."""
+    booking_minimum_seconds: Seconds = 60
+    booking_maximum_seconds: Seconds = 90 * 86_400
+    booking_horizon_seconds: Seconds = 365 * 86_400
+    """How far ahead of block time a booking may start."""
+    release_charge: BasisPoints = 100
+    """Share of what is left of a booking that the provider keeps when the renter leaves early."""
+    review_window_seconds: Seconds = 30 * 86_400
+    """Live time after the end of a booking or job within which it may be reviewed."""
+
+    def check(self) -> None:
+        """Raise InvalidGenesis if the numbers contradict each other."""
+        rules = [
+            (self.epoch_blocks >= 1, "epoch_blocks must be at least 1"),
+            (self.maximum_block_weight >= 1_100, "maximum_block_weight must fit one full transaction"),
+            (self.due_weight < self.maximum_block_weight, "due_weight must leave room for transactions"),
+            (self.due_weight >= 100, "due_weight must be at least 100"),
+            (self.maximum_gap_ms >= 1_000, "maximum_gap_ms must be at least 1000"),
+            (
+                self.activation_grace_seconds * 1_000 >= 2 * self.maximum_gap_ms,
+                "activation_grace_seconds must be at least twice maximum_gap_ms, or outages punish providers",
+            ),
+            (self.heartbeat_timeout_seconds * 1_000 >= 2 * self.maximum_gap_ms, "heartbeat_timeout_seconds too short"),
+            (1 <= self.booking_minimum_seconds <= self.booking_maximum_seconds, "booking durations contradict"),
+        ]
+        for holds, reason in rules:
+            if not holds:
+                raise InvalidGenesis(reason=reason)
+
+
+PARAMETERS = Singleton(TableId.PARAMETERS, Parameters)
+
+
+def read_parameters(view: View) -> Parameters:
+    """The parameters of this state. Raises InvalidGenesis if the state was never initialised."""
+    parameters = PARAMETERS.get(view)
+    if parameters is None:
+        raise InvalidGenesis(reason="the state holds no parameters")
+    return parameters

@@ -1,0 +1,474 @@
+"""Declares what a record is once, and derives its bytes, its JSON, its JSON schema and its text from that.
+
+A record is a frozen, slotted dataclass whose fields are annotated with kinds (`Amount`, `Address`, `Text` …).
+`@record(version=1)` compiles the annotations into a codec. The binary form is the canonical CBOR array
+[version, fields …]; nested records carry no version of their own. JSON shows amounts as decimal strings, bytes
+as hex, addresses in bech32m with the network's prefix.
+"""
+
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Annotated, Any, TypeVar, Union, cast
+
+from chain.codec import Value, decode, encode_trusted
+from chain.crypto.address import format_address, parse_address
+from chain.errors import InvalidField, MalformedEncoding, UnknownVersion
+
+Json = Any
+COIN = 10**9
+"""Base units in one AITBC."""
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one field is checked, encoded and shown. Subclasses say for which Python type."""
+
+    def load(self, plain: Any) -> Any:
+        """The checked value of a decoded CBOR item. Raises InvalidField."""
+        raise NotImplementedError
+
+    def dump(self, value: Any) -> Value:
+        """The CBOR item of a value. Raises InvalidField if the value is out of range."""
+        return cast(Value, self.load(value))
+
+    def to_json(self, value: Any, prefix: str) -> Json:
+        return value
+
+    def from_json(self, value: Json, prefix: str) -> Any:
+        return self.load(value)
+
+    def schema(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def text(self, value: Any, prefix: str) -> str:
+        return str(self.to_json(value, prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned(Kind):
+    """An integer in [minimum, maximum]."""
+
+    maximum: int
+    minimum: int = 0
+
+    def load(self, plain: Any) -> int:
+        if type(plain) is not int or not self.minimum <= plain <= self.maximum:
+            raise InvalidField(reason=f"expected an integer from {self.minimum} to {self.maximum}")
+        return plain
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
+
+
+@dataclass(frozen=True, slots=True)
+class Money(Unsigned):
+    """Base units; a decimal string in JSON, so that no reader turns it into a float."""
+
+    def to_json(self, value: int, prefix: str) -> str:
+        return str(value)
+
+    def from_json(self, value: Json, prefix: str) -> int:
+        if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 20:
+            raise InvalidField(reason="expected an amount: a decimal string of base units")
+        return self.load(int(value))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^[0-9]{1,20}$", "description": "amount in base units, 10^-9 AITBC"}
+
+    def text(self, value: int, prefix: str) -> str:
+        return format_amount(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Octets(Kind):
+    """A byte string of `minimum` to `maximum` bytes; hex in JSON."""
+
+    minimum: int
+    maximum: int
+
+    def load(self, plain: Any) -> bytes:
+        if type(plain) is not bytes or not self.minimum <= len(plain) <= self.maximum:
+            raise InvalidField(reason=f"expected {self.minimum} to {self.maximum} bytes")
+        return plain
+
+    def to_json(self, value: bytes, prefix: str) -> str:
+        return value.hex()
+
+    def from_json(self, value: Json, prefix: str) -> bytes:
+        if not isinstance(value, str):
+            raise InvalidField(reason="expected a hexadecimal string")
+        if len(value) > 2 * self.maximum:
+            raise InvalidField(reason=f"expected at most {self.maximum} bytes")
+        try:
+            return self.load(bytes.fromhex(value))
+        except ValueError as error:
+            raise InvalidField(reason="expected a hexadecimal string") from error
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^([0-9a-f]{{2}}){{{self.minimum},{self.maximum}}}$"}
+
+
+@dataclass(frozen=True, slots=True)
+class AddressKind(Octets):
+    """A 33-byte address; bech32m in JSON."""
+
+    def load(self, plain: Any) -> bytes:
+        if type(plain) is not bytes or len(plain) != 33 or plain[0] > 2:
+            raise InvalidField(reason="expected an address")
+        return plain
+
+    def to_json(self, value: bytes, prefix: str) -> str:
+        return format_address(prefix, value)
+
+    def from_json(self, value: Json, prefix: str) -> bytes:
+        if not isinstance(value, str):
+            raise InvalidField(reason="expected an address")
+        return self.load(parse_address(prefix, value))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "description": "bech32m address of this network"}
+
+
+@dataclass(frozen=True, slots=True)
+class String(Kind):
+    """Text of at most `maximum` bytes in UTF-8, without control characters other than line feed and tab."""
+
+    maximum: int
+    minimum: int = 0
+
+    def load(self, plain: Any) -> str:
+        if type(plain) is not str:
+            raise InvalidField(reason="expected text")
+        try:
+            size = len(plain.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidField(reason="expected text in UTF-8") from error
+        if not self.minimum <= size <= self.maximum:
+            raise InvalidField(reason=f"expected text of {self.minimum} to {self.maximum} bytes")
+        if any((c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" for c in plain):
+            raise InvalidField(reason="text holds control characters")
+        return plain
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": self.minimum, "maxLength": self.maximum}
+
+
+@dataclass(frozen=True, slots=True)
+class Flag(Kind):
+    def load(self, plain: Any) -> bool:
+        if type(plain) is not bool:
+            raise InvalidField(reason="expected true or false")
+        return plain
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    """One member of an IntEnum; its lower-case name in JSON."""
+
+    enumeration: type[IntEnum]
+
+    def load(self, plain: Any) -> IntEnum:
+        if isinstance(plain, self.enumeration):
+            return plain
+        if type(plain) is int:
+            try:
+                return self.enumeration(plain)
+            except ValueError:
+                pass
+        raise InvalidField(reason="expected one of " + ", ".join(m.name.lower() for m in self.enumeration))
+
+    def dump(self, value: Any) -> Value:
+        return int(value)
+
+    def to_json(self, value: IntEnum, prefix: str) -> str:
+        return value.name.lower()
+
+    def from_json(self, value: Json, prefix: str) -> IntEnum:
+        for member in self.enumeration:
+            if value == member.name.lower():
+                return member
+        raise InvalidField(reason="expected one of " + ", ".join(m.name.lower() for m in self.enumeration))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": [m.name.lower() for m in self.enumeration]}
+
+
+@dataclass(frozen=True, slots=True)
+class Maybe(Kind):
+    """The inner kind, or nothing."""
+
+    inner: Kind
+
+    def load(self, plain: Any) -> Any:
+        return None if plain is None else self.inner.load(plain)
+
+    def dump(self, value: Any) -> Value:
+        return None if value is None else self.inner.dump(value)
+
+    def to_json(self, value: Any, prefix: str) -> Json:
+        return None if value is None else self.inner.to_json(value, prefix)
+
+    def from_json(self, value: Json, prefix: str) -> Any:
+        return None if value is None else self.inner.from_json(value, prefix)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.inner.schema(), {"type": "null"}]}
+
+    def text(self, value: Any, prefix: str) -> str:
+        return "none" if value is None else self.inner.text(value, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """Marks `tuple[X, ...]` as a list of `minimum` to `maximum` items of kind X."""
+
+    maximum: int
+    minimum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Items(Kind):
+    """`minimum` to `maximum` values of one kind, in order."""
+
+    inner: Kind
+    maximum: int
+    minimum: int
+
+    def load(self, plain: Any) -> tuple[Any, ...]:
+        if type(plain) not in (tuple, list) or not self.minimum <= len(plain) <= self.maximum:
+            raise InvalidField(reason=f"expected a list of {self.minimum} to {self.maximum} items")
+        load = self.inner.load
+        return tuple(load(item) for item in plain)
+
+    def dump(self, value: Any) -> Value:
+        dump = self.inner.dump
+        return [dump(item) for item in value]
+
+    def to_json(self, value: Any, prefix: str) -> Json:
+        return [self.inner.to_json(item, prefix) for item in value]
+
+    def from_json(self, value: Json, prefix: str) -> Any:
+        if not isinstance(value, list) or not self.minimum <= len(value) <= self.maximum:
+            raise InvalidField(reason=f"expected a list of {self.minimum} to {self.maximum} items")
+        return tuple(self.inner.from_json(item, prefix) for item in value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self.inner.schema(), "minItems": self.minimum, "maxItems": self.maximum}
+
+    def text(self, value: Any, prefix: str) -> str:
+        return ", ".join(self.inner.text(item, prefix) for item in value) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Nested(Kind):
+    """Another record, as its array of fields."""
+
+    cls: type
+
+    def load(self, plain: Any) -> Any:
+        return plain if isinstance(plain, self.cls) else from_plain(self.cls, plain)
+
+    def dump(self, value: Any) -> Value:
+        return to_plain(value)
+
+    def to_json(self, value: Any, prefix: str) -> Json:
+        return to_json(value, prefix)
+
+    def from_json(self, value: Json, prefix: str) -> Any:
+        return from_json(self.cls, value, prefix)
+
+    def schema(self) -> dict[str, Any]:
+        return json_schema(self.cls)
+
+    def text(self, value: Any, prefix: str) -> str:
+        return "; ".join(f"{name} {text}" for name, text in describe(value, prefix))
+
+
+U32 = (1 << 32) - 1
+U64 = (1 << 64) - 1
+
+Unsigned8 = Annotated[int, Unsigned(255)]
+Unsigned32 = Annotated[int, Unsigned(U32)]
+Unsigned64 = Annotated[int, Unsigned(U64)]
+Amount = Annotated[int, Money(U64)]
+Timestamp = Annotated[int, Unsigned(1 << 53)]
+"""Milliseconds: of block time (since 1970, UTC) or of live time (since genesis), as the field says."""
+Seconds = Annotated[int, Unsigned(U32)]
+BasisPoints = Annotated[int, Unsigned(10_000)]
+Hash = Annotated[bytes, Octets(32, 32)]
+PublicKey = Annotated[bytes, Octets(32, 32)]
+Address = Annotated[bytes, AddressKind(33, 33)]
+Boolean = Annotated[bool, Flag()]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The compiled form of a record class."""
+
+    version: int
+    names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    loads: tuple[Callable[[Any], Any], ...]
+    dumps: tuple[Callable[[Any], Value], ...]
+
+
+_LAYOUTS: dict[type, Layout] = {}
+
+
+def record(version: int) -> Callable[[type[R]], type[R]]:
+    """Compile a frozen dataclass into a record of this version (see the module's docstring)."""
+
+    def compile_layout(cls: type[R]) -> type[R]:
+        hints = typing.get_type_hints(cls, include_extras=True)
+        names = tuple(field.name for field in fields(cast(Any, cls)))
+        kinds = tuple(_kind(hints[name]) for name in names)
+        _LAYOUTS[cls] = Layout(version, names, kinds, tuple(k.load for k in kinds), tuple(k.dump for k in kinds))
+        return cls
+
+    return compile_layout
+
+
+def _kind(annotation: Any) -> Kind:
+    if typing.get_origin(annotation) is Annotated:
+        kind = annotation.__metadata__[-1]
+        if isinstance(kind, ListOf):
+            return Items(_kind(typing.get_args(annotation.__origin__)[0]), kind.maximum, kind.minimum)
+        if isinstance(kind, Kind):
+            return kind
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        inner = [item for item in typing.get_args(annotation) if item is not type(None)]
+        if len(inner) == 1:
+            return Maybe(_kind(inner[0]))
+    if isinstance(annotation, type):
+        if issubclass(annotation, IntEnum):
+            return Choice(annotation)
+        if annotation in _LAYOUTS:
+            return Nested(annotation)
+    raise TypeError(f"{annotation!r} is not a kind of field that a record can have")
+
+
+def layout(cls: type) -> Layout:
+    """The compiled layout of a record class."""
+    return _LAYOUTS[cls]
+
+
+def to_plain(obj: object) -> list[Value]:
+    """The record's fields as CBOR items, without the version. Raises InvalidField for a value out of range."""
+    compiled = _LAYOUTS[type(obj)]
+    return [dump(getattr(obj, name)) for name, dump in zip(compiled.names, compiled.dumps, strict=True)]
+
+
+def from_plain(cls: type[R], plain: Any) -> R:
+    """The record with these decoded CBOR items as fields. Raises InvalidField, naming the field."""
+    compiled = _LAYOUTS[cls]
+    if type(plain) not in (tuple, list) or len(plain) != len(compiled.names):
+        raise InvalidField(record=cls.__name__, reason=f"expected an array of {len(compiled.names)} fields")
+    values = []
+    for index, load in enumerate(compiled.loads):
+        try:
+            values.append(load(plain[index]))
+        except InvalidField as error:
+            raise _located(error, cls, compiled.names[index]) from None
+    return cls(*values)
+
+
+def encode_record(obj: object) -> bytes:
+    """The canonical bytes [version, fields …]."""
+    return encode_trusted([_LAYOUTS[type(obj)].version, *to_plain(obj)])
+
+
+def decode_record(cls: type[R], data: bytes, *, max_size: int = 1 << 20) -> R:
+    """The record of these bytes. Raises MalformedEncoding, UnknownVersion or InvalidField."""
+    plain = decode(data, max_size=max_size)
+    if not isinstance(plain, tuple) or not plain:
+        raise MalformedEncoding(reason="expected a record", record=cls.__name__)
+    _check_version(cls, plain)
+    return from_plain(cls, plain[1:])
+
+
+def load_record(cls: type[R], plain: Sequence[Any]) -> R:
+    """The record of a decoded array that begins with the version, for records inside larger messages."""
+    if type(plain) not in (tuple, list) or not plain:
+        raise InvalidField(record=cls.__name__, reason="expected a record")
+    _check_version(cls, plain)
+    return from_plain(cls, plain[1:])
+
+
+def _check_version(cls: type, plain: Sequence[Any]) -> None:
+    expected = _LAYOUTS[cls].version
+    if type(plain[0]) is not int or plain[0] != expected:
+        got = plain[0] if type(plain[0]) is int else str(plain[0])[:40]
+        raise UnknownVersion(record=cls.__name__, expected=expected, got=got)
+
+
+def to_json(obj: object, prefix: str) -> dict[str, Json]:
+    """The record as JSON values; `prefix` is the network's address prefix."""
+    compiled = _LAYOUTS[type(obj)]
+    return {
+        name: kind.to_json(getattr(obj, name), prefix)
+        for name, kind in zip(compiled.names, compiled.kinds, strict=True)
+    }
+
+
+def from_json(cls: type[R], value: Json, prefix: str) -> R:
+    """The record from JSON. Fields with a default may be left out. Raises InvalidField, naming the field."""
+    compiled = _LAYOUTS[cls]
+    if not isinstance(value, dict):
+        raise InvalidField(record=cls.__name__, reason="expected an object")
+    unknown = [name for name in value if name not in compiled.names]
+    if unknown:
+        raise InvalidField(record=cls.__name__, reason=f"unknown field {str(unknown[0])[:40]}")
+    arguments = {}
+    for name, kind in zip(compiled.names, compiled.kinds, strict=True):
+        if name not in value:
+            continue
+        try:
+            arguments[name] = kind.from_json(value[name], prefix)
+        except InvalidField as error:
+            raise _located(error, cls, name) from None
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        missing = [name for name in compiled.names if name not in arguments]
+        raise InvalidField(record=cls.__name__, reason="missing field " + ", ".join(missing)) from error
+
+
+def _located(error: InvalidField, cls: type, name: str) -> InvalidField:
+    if "field" in error.data:
+        return error
+    return InvalidField(record=cls.__name__, field=name, **error.data)
+
+
+def json_schema(cls: type) -> dict[str, Any]:
+    """The JSON schema of the record."""
+    compiled = _LAYOUTS[cls]
+    return {
+        "type": "object",
+        "title": cls.__name__,
+        "properties": {name: kind.schema() for name, kind in zip(compiled.names, compiled.kinds, strict=True)},
+        "additionalProperties": False,
+    }
+
+
+def describe(obj: object, prefix: str) -> list[tuple[str, str]]:
+    """Every field as (name, text in human units), for a person who is about to sign."""
+    compiled = _LAYOUTS[type(obj)]
+    return [
+        (name.replace("_", " "), kind.text(getattr(obj, name), prefix))
+        for name, kind in zip(compiled.names, compiled.kinds, strict=True)
+    ]
+
+
+def format_amount(amount: int) -> str:
+    """Base units as AITBC with unit, without trailing zeros: 1500000000 is '1.5 AITBC'."""
+    whole, part = divmod(amount, COIN)
+    fraction = f"{part:09d}".rstrip("0")
+    return f"{whole:,}.{fraction} AITBC" if fraction else f"{whole:,} AITBC"

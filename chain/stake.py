@@ -1,0 +1,69 @@
+"""Stakes and the collateral inside them: the service that staking, GPUs, bookings and jobs share.
+
+Collateral is a part of a stake that something live has reserved; it stays inside the stake and is counted once.
+"""
+
+from dataclasses import dataclass, replace
+
+from chain.bank import adjust, credit
+from chain.errors import InsufficientCollateral
+from chain.schema import Amount, Timestamp, record
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """What an account has locked."""
+
+    amount: Amount = 0
+    """All of it."""
+    collateral: Amount = 0
+    """The part reserved by live GPUs, bookings and claims."""
+    locked_until_ms: Timestamp = 0
+    """Block time before which nothing of it may be unstaked."""
+
+    @property
+    def free(self) -> int:
+        """What nothing has reserved, in base units."""
+        return self.amount - self.collateral
+
+
+STAKES: Table[Stake] = Table(TableId.STAKES, Stake)
+_NO_STAKE = Stake()
+
+
+def stake_of(view: View, address: bytes) -> Stake:
+    """The stake of an account; an empty one if it has none."""
+    return STAKES.get(view, address) or _NO_STAKE
+
+
+def require_free(view: View, address: bytes, amount: int) -> None:
+    """Raise InsufficientCollateral unless this much of the stake is free."""
+    free = stake_of(view, address).free
+    if free < amount:
+        raise InsufficientCollateral(account=address, needed=amount, available=free)
+
+
+def reserve(view: View, address: bytes, amount: int) -> None:
+    """Turn free stake into collateral. Raises InsufficientCollateral."""
+    require_free(view, address, amount)
+    old = stake_of(view, address)
+    STAKES.put(view, address, replace(old, collateral=old.collateral + amount))
+
+
+def free(view: View, address: bytes, amount: int) -> None:
+    """Turn collateral back into free stake."""
+    old = stake_of(view, address)
+    STAKES.put(view, address, replace(old, collateral=old.collateral - amount))
+
+
+def forfeit(view: View, address: bytes, amount: int, beneficiary: bytes) -> None:
+    """Take collateral out of a stake and pay it to the beneficiary's balance."""
+    if not amount:
+        return
+    old = stake_of(view, address)
+    STAKES.put(view, address, replace(old, amount=old.amount - amount, collateral=old.collateral - amount))
+    adjust(view, staked=-amount)
+    credit(view, beneficiary, amount)
