@@ -75,8 +75,9 @@ def merkle_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 def verify_merkle_path(root: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bool:
     """Whether `path` proves that `leaf` is number `index` (from 0) of the `count` leaves under `root`.
 
-    `leaf` is the leaf itself, not its hash. Malformed input is a failed proof and never an exception. The loop is
-    that of RFC 9162, section 2.1.3.2: it consumes exactly the path that a tree of `count` leaves has.
+    `leaf` is the leaf itself, not its hash. Malformed input is a failed proof and never an exception. `count` must
+    come from where the root comes from: leaf 0 of three and leaf 0 of four have paths of one shape, and a root does
+    not tell them apart. The loop is that of RFC 9162, section 2.1.3.2: it consumes exactly the path of such a tree.
     """
     if not (isinstance(index, int) and isinstance(count, int) and isinstance(leaf, bytes) and 0 <= index < count):
         return False
