@@ -50,9 +50,11 @@ find_python() {
             seen+=("$candidate (has no venv module: install its -venv package)")
         elif version="$("$candidate" --version 2>&1)"; then
             seen+=("$candidate (${version%%$'\n'*})")
+        elif command -v "$candidate" >/dev/null; then
+            seen+=("$candidate (does not run)")
         fi
     done
-    say "aitbc needs CPython 3.11 or 3.12 with its venv module; found: ${seen[*]:-no Python at all}."
+    say "aitbc needs CPython 3.11 or 3.12 with its venv module; found: ${seen[*]:-nothing}."
     say "Install one of them, or name it: AITBC_PYTHON=/path/to/python3.12"
     return 1
 }
