@@ -51,8 +51,6 @@ class Context:
     block: BlockContext
     live_ms: int
     """Live time of this block, in milliseconds."""
-    gap_ms: int
-    """Block time that passed since the parent beyond what live time advanced: above zero after an outage."""
     parameters: Parameters
     sender: bytes
     """The account that acts; the system module account for due items."""
@@ -68,13 +66,6 @@ class Context:
     def now(self, clock: Clock) -> int:
         """The present on that clock, in milliseconds."""
         return self.block.time_ms if clock is Clock.BLOCK else self.live_ms
-
-    def live_instant(self, time_ms: int) -> int:
-        """The live time that a block-time instant since the parent block counts as.
-
-        After an outage nobody can say when within it the instant fell, and nobody could act: it counts as now.
-        """
-        return self.live_ms if self.gap_ms else self.live_ms - max(0, self.block.time_ms - time_ms)
 
     def new_id(self, domain: str) -> bytes:
         """A fresh 32-byte id that anyone can derive from the transaction: unique per transaction and count."""

@@ -76,11 +76,16 @@ def pay(context: Context, subject: bytes, gross: int) -> tuple[int, int]:
     return net_now, fee_now
 
 
-def refund_rest(context: Context, subject: bytes) -> int:
-    """Return everything that is still held to the payer; returns the amount."""
+def refund(context: Context, subject: bytes, amount: int) -> int:
+    """Return part of what is still held to the payer; returns the amount, which is at most what remains."""
     old = escrow_of(context.view, subject)
-    amount = old.remaining
+    amount = min(amount, old.remaining)
     ESCROWS.put(context.view, subject, replace(old, refunded=old.refunded + amount))
     adjust(context.view, escrow=-amount)
     credit(context.view, old.payer, amount)
     return amount
+
+
+def refund_rest(context: Context, subject: bytes) -> int:
+    """Return everything that is still held to the payer; returns the amount."""
+    return refund(context, subject, escrow_of(context.view, subject).remaining)

@@ -1,0 +1,304 @@
+"""Bookings: reserving GPUs now or ahead, giving access, ending early, confirming, and changing one's mind."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from chain import escrow, stake
+from chain.action import Action, Clock, Context, Family
+from chain.bank import account, checked
+from chain.booking import (
+    BOOKINGS,
+    MAXIMUM_GPUS,
+    Booking,
+    BookingStatus,
+    advance,
+    cancel,
+    close,
+    collateral_of,
+    cost_of,
+    current_booking,
+    end,
+    gpu_is_offline,
+    released_gross,
+    subjects,
+)
+from chain.crypto.hashing import sha256
+from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
+from chain.inventory import Gpu, GpuStatus, GpuUnavailable, current_gpu, occupy, require_vacant
+from chain.schedule import Subject, schedule
+from chain.schema import Amount, Hash, ListOf, Octets, PublicKey, Seconds, Timestamp, Unsigned32, record
+
+
+class TermsMoved(LedgerError):
+    code = 1402
+    hint = "The terms changed since the quote; ask for a new one."
+
+
+class BookingTimeRefused(LedgerError):
+    code = 1403
+    hint = "The start or the duration is outside what the provider or the network allows."
+
+
+class DifferentProviders(LedgerError):
+    code = 1404
+    hint = "Book the GPUs of different providers separately."
+
+
+class OwnGpu(LedgerError):
+    code = 1405
+    hint = "A provider cannot rent his own GPU."
+
+
+class WrongBookingStatus(LedgerError):
+    code = 1406
+    hint = "The booking is not in a state that allows this."
+
+
+class BookingStarted(LedgerError):
+    code = 1407
+    hint = "The booking has started; release it instead once it is active."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a reservation would come to, worked out before anything changes."""
+
+    gpus: tuple[Gpu, ...]
+    provider: bytes
+    start_ms: int
+    end_ms: int
+    rate: int
+    cost: int
+    collateral: int
+    minimum_seconds: int
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Reserve(Action):
+    """Books GPUs of one provider, all or none, and locks the whole cost."""
+
+    code: ClassVar[int] = 30
+    name: ClassVar[str] = "booking.reserve"
+
+    gpus: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_GPUS, 1)]
+    start_ms: Timestamp
+    """Block time of the start; 0 means the block that includes this."""
+    seconds: Seconds
+    max_cost: Amount
+    """Refuse rather than lock more than this."""
+    terms_versions: Annotated[tuple[Unsigned32, ...], ListOf(MAXIMUM_GPUS, 1)]
+    """The version of each GPU's terms that the renter has seen."""
+    sealing_key: PublicKey
+    """X25519 key to which the provider seals the access details."""
+
+    def weight(self) -> int:
+        return 25 + 5 * len(self.gpus)
+
+    def validate(self) -> None:
+        if len(set(self.gpus)) != len(self.gpus):
+            raise InvalidField(record="Reserve", field="gpus", reason="names a GPU twice")
+        if len(self.terms_versions) != len(self.gpus):
+            raise InvalidField(record="Reserve", field="terms_versions", reason="expected one for each GPU")
+        if self.seconds == 0:
+            raise InvalidField(record="Reserve", field="seconds", reason="must be more than zero")
+
+    def check(self, context: Context) -> None:
+        plan = self.plan(context)
+        if plan.provider == context.sender:
+            raise OwnGpu(provider=plan.provider)
+        available = account(context.view, context.sender).balance
+        if available < plan.cost:
+            raise InsufficientFunds(needed=plan.cost, available=available)
+        stake.require_free(context.view, plan.provider, plan.collateral)
+
+    def plan(self, context: Context) -> Plan:
+        """Times, cost and collateral, if GPUs, terms and calendar allow the booking; raises what does not."""
+        gpus = tuple(current_gpu(context, gpu_id) for gpu_id in self.gpus)
+        provider = gpus[0].owner
+        for gpu_id, gpu, version in zip(self.gpus, gpus, self.terms_versions, strict=True):
+            if gpu.owner != provider:
+                raise DifferentProviders(gpu=gpu_id)
+            if gpu.status is not GpuStatus.ACTIVE:
+                raise GpuUnavailable(gpu=gpu_id, status=gpu.status.name.lower())
+            if gpu.terms.version != version:
+                raise TermsMoved(gpu=gpu_id, expected=version, got=gpu.terms.version)
+        start_ms = self.start_ms or context.time_ms
+        self._check_times(context, gpus, start_ms)
+        end_ms = start_ms + self.seconds * 1_000
+        rate = checked(sum(gpu.terms.price_per_hour for gpu in gpus))
+        cost = checked(cost_of(rate, self.seconds))
+        if cost > self.max_cost:
+            raise TermsMoved(cost=cost, max_cost=self.max_cost)
+        for gpu_id in self.gpus:
+            require_vacant(context.view, gpu_id, start_ms, end_ms)
+        return Plan(
+            gpus=gpus,
+            provider=provider,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            rate=rate,
+            cost=cost,
+            collateral=collateral_of(cost, len(gpus), context.parameters.collateral_per_gpu),
+            minimum_seconds=max(gpu.terms.minimum_seconds for gpu in gpus),
+        )
+
+    def _check_times(self, context: Context, gpus: tuple[Gpu, ...], start_ms: int) -> None:
+        parameters = context.parameters
+        if start_ms < context.time_ms:
+            raise BookingTimeRefused(field="start_ms", minimum=context.time_ms, got=start_ms)
+        horizon = min(parameters.booking_horizon_seconds, *(gpu.terms.horizon_seconds for gpu in gpus))
+        if start_ms > context.time_ms + horizon * 1_000:
+            raise BookingTimeRefused(field="start_ms", maximum=context.time_ms + horizon * 1_000, got=start_ms)
+        shortest = max(parameters.booking_minimum_seconds, *(gpu.terms.minimum_seconds for gpu in gpus))
+        longest = min(parameters.booking_maximum_seconds, *(gpu.terms.maximum_seconds for gpu in gpus))
+        if not shortest <= self.seconds <= longest:
+            raise BookingTimeRefused(field="seconds", minimum=shortest, maximum=longest, got=self.seconds)
+
+    def apply(self, context: Context) -> None:
+        plan = self.plan(context)
+        booking_id = context.new_id("booking")
+        escrow.open_escrow(context, booking_id, context.sender, plan.provider, plan.cost)
+        stake.reserve(context.view, plan.provider, plan.collateral)
+        for gpu_id in self.gpus:
+            occupy(context, gpu_id, plan.start_ms, plan.end_ms, booking_id)
+        parameters = context.parameters
+        booking = Booking(
+            renter=context.sender,
+            provider=plan.provider,
+            gpus=self.gpus,
+            status=BookingStatus.RESERVED,
+            rate=plan.rate,
+            start_ms=plan.start_ms,
+            end_ms=plan.end_ms,
+            cost=plan.cost,
+            collateral=plan.collateral,
+            minimum_seconds=plan.minimum_seconds,
+            grace_seconds=parameters.activation_grace_seconds,
+            window_seconds=parameters.dispute_window_seconds,
+            release_charge=parameters.release_charge,
+            sealing_key=self.sealing_key,
+            reserved_height=context.block.height,
+        )
+        BOOKINGS.put(context.view, booking_id, booking)
+        context.emit(
+            "booking.reserved",
+            subjects(booking_id, booking),
+            locked=plan.cost,
+            collateral=plan.collateral,
+            start_ms=plan.start_ms,
+            end_ms=plan.end_ms,
+        )
+        if plan.start_ms > context.time_ms:
+            schedule(context, Clock.BLOCK, plan.start_ms, Subject.BOOKING, booking_id)
+        else:
+            current_booking(context, booking_id)
+
+
+def require_status(booking_id: bytes, booking: Booking, *allowed: BookingStatus) -> None:
+    """Raise WrongBookingStatus unless the booking is in one of these states."""
+    if booking.status not in allowed:
+        needed = " or ".join(status.name.lower() for status in allowed)
+        raise WrongBookingStatus(booking=booking_id, status=booking.status.name.lower(), needed=needed)
+
+
+def _as_renter(context: Context, booking_id: bytes) -> Booking:
+    booking = current_booking(context, booking_id)
+    if booking.renter != context.sender:
+        raise NotAuthorized(needed="renter", account=booking.renter)
+    return booking
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Activate(Action):
+    """The provider hands over access; the booking earns from its start or from now, whichever is later."""
+
+    code: ClassVar[int] = 31
+    name: ClassVar[str] = "booking.activate"
+    base_weight: ClassVar[int] = 6
+
+    booking: Hash
+    sealed_access: Annotated[bytes, Octets(1, 1_024)]
+    """Access details, sealed to the booking's sealing key; the ledger keeps their hash."""
+
+    def check(self, context: Context) -> None:
+        booking = current_booking(context, self.booking)
+        if booking.provider != context.sender:
+            raise NotAuthorized(needed="provider", account=booking.provider)
+        require_status(self.booking, booking, BookingStatus.RESERVED)
+
+    def apply(self, context: Context) -> None:
+        booking = current_booking(context, self.booking)
+        active = replace(
+            booking,
+            status=BookingStatus.ACTIVE,
+            access_hash=sha256(self.sealed_access),
+            activation_txid=context.txid,
+            activated_ms=context.time_ms,
+        )
+        BOOKINGS.put(context.view, self.booking, active)
+        schedule(context, Clock.BLOCK, booking.end_ms, Subject.BOOKING, self.booking)
+        context.emit("booking.activated", subjects(self.booking, active), from_ms=active.from_ms)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Release(Action):
+    """The renter leaves early: what was not earned returns, less the release charge."""
+
+    code: ClassVar[int] = 32
+    name: ClassVar[str] = "booking.release"
+    base_weight: ClassVar[int] = 35
+
+    booking: Hash
+
+    def check(self, context: Context) -> None:
+        require_status(self.booking, _as_renter(context, self.booking), BookingStatus.ACTIVE)
+
+    def apply(self, context: Context) -> None:
+        booking = current_booking(context, self.booking)
+        gross = released_gross(booking, context.time_ms, gpu_is_offline(context, booking))
+        end(context, self.booking, booking, context.time_ms, gross, "released")
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Confirm(Action):
+    """The renter has no complaint: the earnings are paid without waiting for the window."""
+
+    code: ClassVar[int] = 33
+    name: ClassVar[str] = "booking.confirm"
+    base_weight: ClassVar[int] = 8
+
+    booking: Hash
+
+    def check(self, context: Context) -> None:
+        require_status(self.booking, _as_renter(context, self.booking), BookingStatus.CLOSING)
+
+    def apply(self, context: Context) -> None:
+        close(context, self.booking, current_booking(context, self.booking))
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Cancel(Action):
+    """The renter gives up a booking before its start, for the smallest charge."""
+
+    code: ClassVar[int] = 34
+    name: ClassVar[str] = "booking.cancel"
+    base_weight: ClassVar[int] = 35
+
+    booking: Hash
+
+    def check(self, context: Context) -> None:
+        booking = _as_renter(context, self.booking)
+        require_status(self.booking, booking, BookingStatus.RESERVED)
+        if context.time_ms >= booking.start_ms:
+            raise BookingStarted(booking=self.booking, start_ms=booking.start_ms)
+
+    def apply(self, context: Context) -> None:
+        cancel(context, self.booking, current_booking(context, self.booking))
+
+
+FAMILY = Family("bookings", (Reserve, Activate, Release, Confirm, Cancel), {Subject.BOOKING: advance})

@@ -1,0 +1,269 @@
+"""A booking, its arithmetic and its life: the service behind the booking actions, jobs and reviews.
+
+    reserved → active → closing → closed          reserved → cancelled | no_show
+
+Everything that money depends on is copied into the booking when it is reserved. `current_booking` brings a booking
+up to date from the clocks alone, so an action on an overdue booking and the due queue always agree.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Annotated
+
+from chain import escrow, stake
+from chain.action import Clock, Context
+from chain.clocks import live_instant
+from chain.errors import NotFound
+from chain.inventory import read_gpu, vacate
+from chain.schedule import Subject, schedule, unschedule
+from chain.schema import (
+    Address,
+    Amount,
+    BasisPoints,
+    Hash,
+    ListOf,
+    PublicKey,
+    Seconds,
+    Timestamp,
+    Unsigned64,
+    record,
+)
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+MAXIMUM_GPUS = 16
+HOUR_MS = 3_600_000
+
+
+class BookingStatus(IntEnum):
+    RESERVED = 1
+    ACTIVE = 2
+    CLOSING = 3
+    """Ended; the earnings are paid when the dispute window passes, or at once when the renter confirms."""
+    CLOSED = 4
+    CANCELLED = 5
+    NO_SHOW = 6
+
+
+OPEN_STATUSES = (BookingStatus.RESERVED, BookingStatus.ACTIVE, BookingStatus.CLOSING)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One renter's exclusive time on one or more GPUs of one provider."""
+
+    renter: Address
+    provider: Address
+    gpus: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_GPUS, 1)]
+    status: BookingStatus
+    rate: Amount
+    """Summed price of its GPUs, base units per hour."""
+    start_ms: Timestamp
+    end_ms: Timestamp
+    cost: Amount
+    """Locked when it was reserved."""
+    collateral: Amount
+    """Slice of the provider's stake that pays the renter if the provider does not show up."""
+    minimum_seconds: Seconds
+    """Charged at least, once active."""
+    grace_seconds: Seconds
+    """Live time after the start within which it must be activated."""
+    window_seconds: Seconds
+    """Live time between its end and its last payment."""
+    release_charge: BasisPoints
+    sealing_key: PublicKey
+    """X25519 key of the renter to which access details are sealed."""
+    reserved_height: Unsigned64
+    access_hash: Hash | None = None
+    """SHA-256 of the sealed access details."""
+    activation_txid: Hash | None = None
+    """The transaction that carries the sealed access details."""
+    activated_ms: Timestamp | None = None
+    ended_ms: Timestamp | None = None
+    """Block time of its end: completed, released, cancelled or not shown."""
+    gross: Amount = 0
+    """Earned, market fee included; final once it has ended."""
+    payment_live_ms: Timestamp | None = None
+    """Live time at which the earnings are paid."""
+    closed_height: Unsigned64 | None = None
+
+    @property
+    def from_ms(self) -> int:
+        """Block time from which it earns; only for a booking that was activated."""
+        return max(self.start_ms, self.activated_ms or 0)
+
+    @property
+    def patience_ms(self) -> int:
+        """Live time after the start for which the renter waits: the grace, or the whole booking if it is shorter."""
+        return min(self.grace_seconds * 1_000, self.end_ms - self.start_ms)
+
+
+BOOKINGS: Table[Booking] = Table(TableId.BOOKINGS, Booking)
+
+
+def cost_of(rate: int, seconds: int) -> int:
+    """ceil(rate · seconds / 3600), base units."""
+    return -(-rate * seconds // 3_600)
+
+
+def earned(rate: int, milliseconds: int) -> int:
+    """E(ms) = floor(rate · ms / 3,600,000), base units."""
+    return rate * milliseconds // HOUR_MS
+
+
+def collateral_of(cost: int, gpus: int, collateral_per_gpu: int) -> int:
+    """S = min(ceil(L / 10), collateral per GPU · GPUs), base units."""
+    return min(-(-cost // 10), collateral_per_gpu * gpus)
+
+
+def earned_until(booking: Booking, time_ms: int) -> int:
+    """What an active booking has earned by a block time, without any release charge."""
+    if booking.activated_ms is None:
+        return 0
+    return earned(booking.rate, min(max(0, time_ms - booking.from_ms), max(0, booking.end_ms - booking.from_ms)))
+
+
+def released_gross(booking: Booking, time_ms: int, gpu_offline: bool) -> int:
+    """Gross of a release at a block time (the row `released at t` of the money table)."""
+    if gpu_offline:
+        return earned_until(booking, time_ms)
+    longest = max(0, booking.end_ms - booking.from_ms)
+    used = earned(booking.rate, min(max(time_ms - booking.from_ms, booking.minimum_seconds * 1_000), longest))
+    return used + (booking.cost - used) * booking.release_charge // 10_000
+
+
+def read_booking(view: View, booking_id: bytes) -> Booking:
+    """The booking as last written. Raises NotFound."""
+    booking = BOOKINGS.get(view, booking_id)
+    if booking is None:
+        raise NotFound(kind="booking", id=booking_id)
+    return booking
+
+
+def subjects(booking_id: bytes, booking: Booking) -> list[tuple[str, bytes]]:
+    """Who and what a booking's events are about."""
+    return [
+        ("booking", booking_id),
+        ("renter", booking.renter),
+        ("provider", booking.provider),
+        *(("gpu", gpu_id) for gpu_id in booking.gpus),
+    ]
+
+
+def current_booking(context: Context, booking_id: bytes) -> Booking:
+    """The booking, brought up to date with both clocks. Raises NotFound."""
+    booking = read_booking(context.view, booking_id)
+    if booking.status is BookingStatus.RESERVED and context.time_ms >= booking.start_ms:
+        booking = _await_activation(context, booking_id, booking)
+    if booking.status is BookingStatus.ACTIVE and context.time_ms >= booking.end_ms:
+        booking = end(context, booking_id, booking, booking.end_ms, earned_until(booking, booking.end_ms), "completed")
+    if (
+        booking.status is BookingStatus.CLOSING
+        and booking.payment_live_ms is not None
+        and context.live_ms >= booking.payment_live_ms
+    ):
+        booking = close(context, booking_id, booking)
+    return booking
+
+
+def advance(context: Context, booking_id: bytes) -> None:
+    """Due handler: bring a booking up to date."""
+    if BOOKINGS.get(context.view, booking_id) is not None:
+        current_booking(context, booking_id)
+
+
+def _await_activation(context: Context, booking_id: bytes, booking: Booking) -> Booking:
+    """The start has passed without activation: wait for the provider, give up on him, or end without fault."""
+    start_live_ms = live_instant(context.view, booking.start_ms)
+    patience_ms = booking.patience_ms
+    if context.time_ms >= booking.end_ms:
+        waited_ms = live_instant(context.view, booking.end_ms) - start_live_ms
+        if waited_ms >= patience_ms:
+            return _no_show(context, booking_id, booking)
+        return _abandon(context, booking_id, booking)
+    deadline = start_live_ms + patience_ms
+    if context.live_ms >= deadline:
+        return _no_show(context, booking_id, booking)
+    schedule(context, Clock.LIVE, deadline, Subject.BOOKING, booking_id)
+    schedule(context, Clock.BLOCK, booking.end_ms, Subject.BOOKING, booking_id)
+    return booking
+
+
+def _unschedule(context: Context, booking_id: bytes, booking: Booking) -> None:
+    """Take every deadline of the booking off the queue."""
+    unschedule(context, Clock.BLOCK, booking.start_ms, Subject.BOOKING, booking_id)
+    unschedule(context, Clock.BLOCK, booking.end_ms, Subject.BOOKING, booking_id)
+    if context.time_ms >= booking.start_ms:
+        deadline = live_instant(context.view, booking.start_ms) + booking.patience_ms
+        unschedule(context, Clock.LIVE, deadline, Subject.BOOKING, booking_id)
+    if booking.payment_live_ms is not None:
+        unschedule(context, Clock.LIVE, booking.payment_live_ms, Subject.BOOKING, booking_id)
+
+
+def _leave_calendar(context: Context, booking: Booking) -> None:
+    for gpu_id in booking.gpus:
+        vacate(context, gpu_id, booking.start_ms)
+
+
+def _no_show(context: Context, booking_id: bytes, booking: Booking) -> Booking:
+    """The provider never came: the renter gets the money back, and the collateral slice on top."""
+    return _finish_unused(context, booking_id, booking, BookingStatus.NO_SHOW, "no_show", forfeited=booking.collateral)
+
+
+def _abandon(context: Context, booking_id: bytes, booking: Booking) -> Booking:
+    """The booking's time passed while the chain was down: everyone gets back what he put in."""
+    return _finish_unused(context, booking_id, booking, BookingStatus.CANCELLED, "abandoned", forfeited=0)
+
+
+def cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
+    """The renter cancels before the start: the smallest charge is paid, the rest returns."""
+    gross = booking.cost * booking.release_charge // 10_000
+    escrow.pay(context, booking_id, gross)
+    ended = replace(booking, gross=gross)
+    return _finish_unused(context, booking_id, ended, BookingStatus.CANCELLED, "cancelled", forfeited=0)
+
+
+def _finish_unused(
+    context: Context, booking_id: bytes, booking: Booking, status: BookingStatus, what: str, *, forfeited: int
+) -> Booking:
+    _unschedule(context, booking_id, booking)
+    _leave_calendar(context, booking)
+    refund = escrow.refund_rest(context, booking_id)
+    stake.forfeit(context.view, booking.provider, forfeited, booking.renter)
+    stake.free(context.view, booking.provider, booking.collateral - forfeited)
+    done = replace(booking, status=status, ended_ms=context.time_ms, closed_height=context.block.height)
+    BOOKINGS.put(context.view, booking_id, done)
+    context.emit(f"booking.{what}", subjects(booking_id, done), gross=done.gross, refund=refund, forfeited=forfeited)
+    return done
+
+
+def end(context: Context, booking_id: bytes, booking: Booking, time_ms: int, gross: int, what: str) -> Booking:
+    """An active booking ends: what was not earned returns at once, what was earned waits for the window."""
+    _unschedule(context, booking_id, booking)
+    _leave_calendar(context, booking)
+    refund = escrow.refund(context, booking_id, booking.cost - gross)
+    payment_live_ms = live_instant(context.view, time_ms) + booking.window_seconds * 1_000
+    closing = replace(
+        booking, status=BookingStatus.CLOSING, ended_ms=time_ms, gross=gross, payment_live_ms=payment_live_ms
+    )
+    BOOKINGS.put(context.view, booking_id, closing)
+    schedule(context, Clock.LIVE, payment_live_ms, Subject.BOOKING, booking_id)
+    context.emit(f"booking.{what}", subjects(booking_id, closing), gross=gross, refund=refund)
+    return closing
+
+
+def close(context: Context, booking_id: bytes, booking: Booking) -> Booking:
+    """Pay the provider, free the collateral slice, and finish."""
+    _unschedule(context, booking_id, booking)
+    net, fee = escrow.pay(context, booking_id, booking.gross)
+    stake.free(context.view, booking.provider, booking.collateral)
+    closed = replace(booking, status=BookingStatus.CLOSED, closed_height=context.block.height)
+    BOOKINGS.put(context.view, booking_id, closed)
+    context.emit("booking.closed", subjects(booking_id, closed), net=net, fee=fee)
+    return closed
+
+
+def gpu_is_offline(context: Context, booking: Booking) -> bool:
+    """Whether any of its GPUs has missed its heartbeat."""
+    return any(context.live_ms >= read_gpu(context.view, gpu_id).offline_live_ms for gpu_id in booking.gpus)

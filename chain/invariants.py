@@ -1,0 +1,140 @@
+"""What must hold in every state, whatever led to it: money adds up, and every record agrees with every other.
+
+Reads the whole state, so it runs in tests after every block and in `aitbc-node verify`, never inside a block.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from chain.action import Clock
+from chain.bank import ACCOUNTS, totals
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus
+from chain.clocks import live_instant, read_clocks
+from chain.errors import LedgerError
+from chain.escrow import ESCROWS, escrow_of
+from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
+from chain.schedule import DUE, Subject
+from chain.stake import STAKES
+from chain.state.tables import u64
+from chain.state.view import View
+
+
+class InvariantBroken(LedgerError):
+    code = 1990
+    hint = "The state contradicts itself: stop the node and keep its database for examination."
+
+
+def require(holds: bool, rule: str, **data: int | str | bytes) -> None:
+    """Raise InvariantBroken, naming the rule, unless it holds."""
+    if not holds:
+        raise InvariantBroken(rule=rule, **data)
+
+
+def check_all(view: View) -> None:
+    """Raise InvariantBroken for the first rule that does not hold."""
+    check_conservation(view)
+    check_escrows(view)
+    check_collateral(view)
+    check_calendars(view)
+    check_deadlines(view)
+
+
+def check_conservation(view: View) -> None:
+    """Balances, stakes, escrows and pots together are what was issued and not burnt."""
+    money = totals(view)
+    balances = sum(account.balance for _, account in ACCOUNTS.scan(view))
+    staked = sum(stake.amount for _, stake in STAKES.scan(view))
+    escrow = sum(item.remaining for _, item in ESCROWS.scan(view))
+    require(staked == money.staked, "stakes add up to their total", counted=staked, total=money.staked)
+    require(escrow == money.escrow, "escrows add up to their total", counted=escrow, total=money.escrow)
+    placed = balances + staked + escrow + money.unbonding + money.epoch_pot + money.treasury
+    expected = money.issued - money.burnt
+    require(placed == expected, "money is conserved", placed=placed, expected=expected)
+
+
+def check_escrows(view: View) -> None:
+    """locked = net + fee + refunded + remaining, nothing is negative, and finished subjects hold nothing."""
+    for subject, item in ESCROWS.scan(view):
+        require(item.remaining >= 0, "no escrow is overdrawn", subject=subject)
+    for booking_id, booking in BOOKINGS.scan(view):
+        item = escrow_of(view, booking_id)
+        require(item.locked == booking.cost, "a booking's cost is what was locked", booking=booking_id)
+        expected = {
+            BookingStatus.RESERVED: booking.cost,
+            BookingStatus.ACTIVE: booking.cost,
+            BookingStatus.CLOSING: booking.gross,
+        }.get(booking.status, 0)
+        require(item.remaining == expected, "a booking's escrow holds what is open", booking=booking_id)
+
+
+def check_collateral(view: View) -> None:
+    """The collateral inside each stake is exactly what live GPUs and open bookings reserve."""
+    reserved: Counter[bytes] = Counter()
+    for _, gpu in GPUS.scan(view):
+        reserved[gpu.owner] += gpu.collateral
+    for _, booking in BOOKINGS.scan(view):
+        if booking.status in OPEN_STATUSES:
+            reserved[booking.provider] += booking.collateral
+    for address, stake in STAKES.scan(view):
+        require(stake.collateral == reserved[address], "collateral is what is reserved", account=address)
+        require(0 <= stake.collateral <= stake.amount, "collateral lies within its stake", account=address)
+
+
+def check_calendars(view: View) -> None:
+    """No two intervals of a GPU overlap, and the calendars hold exactly the bookings that are not over."""
+    booked: Counter[bytes] = Counter()
+    previous_gpu, previous_end = b"", 0
+    for key, interval in INTERVALS.scan(view):
+        gpu_id, start = key[:32], int.from_bytes(key[32:], "big")
+        require(gpu_id != previous_gpu or start >= previous_end, "no two bookings overlap", gpu=gpu_id)
+        previous_gpu, previous_end = gpu_id, interval.end_ms
+        booked[gpu_id] += 1
+        booking = BOOKINGS.get(view, interval.booking)
+        matches = booking is not None and gpu_id in booking.gpus and booking.start_ms == start
+        require(matches, "a calendar entry has its booking", gpu=gpu_id)
+    for booking_id, booking in BOOKINGS.scan(view):
+        open_now = booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE)
+        for gpu_id in booking.gpus:
+            entry = INTERVALS.get(view, gpu_id + u64(booking.start_ms))
+            present = entry is not None and entry.booking == booking_id
+            require(present == open_now, "an open booking is in the calendar", booking=booking_id)
+    for gpu_id, gpu in GPUS.scan(view):
+        require(gpu.open_bookings == booked[gpu_id], "open bookings are counted", gpu=gpu_id)
+        claim = HARDWARE.get(view, gpu.hardware.hardware_hash)
+        live = gpu.status is not GpuStatus.RETIRED
+        require((claim is not None and claim.gpu == gpu_id) == live, "a live GPU holds its hardware hash", gpu=gpu_id)
+
+
+def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes]]:
+    time_ms = read_clocks(view).time_ms
+    for gpu_id, gpu in GPUS.scan(view):
+        if gpu.status is GpuStatus.ACTIVE:
+            yield Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id
+    for booking_id, booking in BOOKINGS.scan(view):
+        for clock, due_ms in _booking_deadlines(view, booking, time_ms):
+            yield clock, due_ms, Subject.BOOKING, booking_id
+
+
+def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[tuple[Clock, int]]:
+    if booking.status is BookingStatus.RESERVED:
+        yield Clock.BLOCK, booking.start_ms
+        if time_ms >= booking.start_ms:
+            yield Clock.BLOCK, booking.end_ms
+            yield Clock.LIVE, live_instant(view, booking.start_ms) + booking.patience_ms
+    elif booking.status is BookingStatus.ACTIVE:
+        yield Clock.BLOCK, booking.end_ms
+    elif booking.status is BookingStatus.CLOSING and booking.payment_live_ms is not None:
+        yield Clock.LIVE, booking.payment_live_ms
+
+
+def check_deadlines(view: View) -> None:
+    """Every open record has the deadline that will end it: nothing can be stuck for want of a crank."""
+    queued = {key for key, _ in DUE.scan(view)}
+    now = {Clock.BLOCK: read_clocks(view).time_ms, Clock.LIVE: read_clocks(view).live_ms}
+    waiting: Counter[tuple[int, bytes]] = Counter()
+    for key in queued:
+        waiting[key[9], key[10:]] += 1
+    for clock, due_ms, subject, identifier in _expected_deadlines(view):
+        key = bytes([clock]) + u64(due_ms) + bytes([subject]) + identifier
+        overdue_start = due_ms <= now[clock] and waiting[subject, identifier] > 0
+        require(key in queued or overdue_start, "an open record has its deadline", id=identifier, due_ms=due_ms)

@@ -1,0 +1,207 @@
+"""GPUs as the market sees them: record, status and calendar. The service that gpus, bookings and jobs share.
+
+A GPU's calendar is a table of intervals ordered by start, so two bookings overlap only if two neighbours do, and a
+conflict is found with one look at the last interval that starts before the wanted end.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Annotated
+
+from chain import stake
+from chain.action import Clock, Context
+from chain.errors import LedgerError, NotFound
+from chain.schedule import Subject, schedule, unschedule
+from chain.schema import (
+    Address,
+    Amount,
+    Hash,
+    ListOf,
+    Seconds,
+    String,
+    Timestamp,
+    Unsigned,
+    Unsigned32,
+    Unsigned64,
+    record,
+)
+from chain.state.tables import Table, TableId, prefix_end, u64
+from chain.state.view import View
+
+
+class BookingConflict(LedgerError):
+    code = 1401
+    hint = "Choose another time; `aitbc marketplace gpu availability` shows the free slots."
+
+
+class GpuUnavailable(LedgerError):
+    code = 1305
+    hint = "The GPU is not open for new bookings."
+
+
+class GpuStatus(IntEnum):
+    ACTIVE = 1
+    OFFLINE = 2
+    """Missed its heartbeat: no new bookings until the next one."""
+    RETIRING = 3
+    """No new bookings; retired when the last one ends."""
+    RETIRED = 4
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What the device is, as declared by its owner; never changes."""
+
+    model: Annotated[str, String(64, 1)]
+    memory_mb: Annotated[int, Unsigned(16 << 20, 1)]
+    cuda_cores: Unsigned32
+    cuda_version: Annotated[str, String(16)]
+    region: Annotated[str, String(32)]
+    attributes: Annotated[tuple[Annotated[str, String(64, 1)], ...], ListOf(16)]
+    hardware_hash: Hash
+    """Identifies the device; no two live GPUs share one."""
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the provider asks for."""
+
+    price_per_hour: Amount
+    """Base units per GPU-hour."""
+    minimum_seconds: Seconds
+    maximum_seconds: Seconds
+    horizon_seconds: Seconds
+    """How far ahead a booking may start."""
+    version: Unsigned32 = 1
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A listed device."""
+
+    owner: Address
+    status: GpuStatus
+    hardware: Hardware
+    terms: Terms
+    collateral: Amount
+    """Reserved of the owner's stake while it is listed."""
+    registered_height: Unsigned64
+    heartbeat_live_ms: Timestamp
+    """Live time of the last heartbeat."""
+    offline_live_ms: Timestamp
+    """Live time after which it is offline without another heartbeat."""
+    open_bookings: Unsigned32 = 0
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One occupied stretch [start, end) of a GPU's calendar; its start is in its key."""
+
+    end_ms: Timestamp
+    booking: Hash
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class HardwareClaim:
+    """Which live GPU a hardware hash belongs to."""
+
+    gpu: Hash
+
+
+GPUS: Table[Gpu] = Table(TableId.GPUS, Gpu)
+HARDWARE: Table[HardwareClaim] = Table(TableId.HARDWARE, HardwareClaim)
+INTERVALS: Table[Interval] = Table(TableId.INTERVALS, Interval)
+
+
+def read_gpu(view: View, gpu_id: bytes) -> Gpu:
+    """The GPU. Raises NotFound."""
+    gpu = GPUS.get(view, gpu_id)
+    if gpu is None:
+        raise NotFound(kind="gpu", id=gpu_id)
+    return gpu
+
+
+def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
+    """The GPU, brought up to date: offline if its heartbeat is overdue. Raises NotFound."""
+    gpu = read_gpu(context.view, gpu_id)
+    if gpu.status is GpuStatus.ACTIVE and context.live_ms >= gpu.offline_live_ms:
+        unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
+        gpu = replace(gpu, status=GpuStatus.OFFLINE)
+        GPUS.put(context.view, gpu_id, gpu)
+        context.emit("gpu.offline", [("gpu", gpu_id), ("provider", gpu.owner)])
+    return gpu
+
+
+def record_heartbeat(context: Context, gpu_id: bytes) -> None:
+    """The owner was heard of: the GPU is online until the next timeout."""
+    gpu = current_gpu(context, gpu_id)
+    if gpu.status is GpuStatus.ACTIVE:
+        unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
+    elif gpu.status is GpuStatus.OFFLINE:
+        context.emit("gpu.online", [("gpu", gpu_id), ("provider", gpu.owner)])
+    status = GpuStatus.ACTIVE if gpu.status is GpuStatus.OFFLINE else gpu.status
+    offline_live_ms = context.live_ms + context.parameters.heartbeat_timeout_seconds * 1_000
+    GPUS.put(
+        context.view,
+        gpu_id,
+        replace(gpu, status=status, heartbeat_live_ms=context.live_ms, offline_live_ms=offline_live_ms),
+    )
+    if status is GpuStatus.ACTIVE:
+        schedule(context, Clock.LIVE, offline_live_ms, Subject.GPU, gpu_id)
+
+
+def find_conflict(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:
+    """The (start, interval) that overlaps [start, end), if any."""
+    for key, interval in INTERVALS.scan(view, gpu_id, gpu_id + u64(end_ms), reverse=True):
+        if interval.end_ms > start_ms:
+            return int.from_bytes(key[32:], "big"), interval
+        break
+    return None
+
+
+def require_vacant(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
+    """Raise BookingConflict, naming the interval in the way, unless [start, end) is free."""
+    conflict = find_conflict(view, gpu_id, start_ms, end_ms)
+    if conflict is not None:
+        start, interval = conflict
+        raise BookingConflict(gpu=gpu_id, start=start, end=interval.end_ms, conflicting=interval.booking)
+
+
+def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, booking: bytes) -> None:
+    """Enter a booking into the calendar. Raises BookingConflict."""
+    require_vacant(context.view, gpu_id, start_ms, end_ms)
+    INTERVALS.put(context.view, gpu_id + u64(start_ms), Interval(end_ms, booking))
+    gpu = read_gpu(context.view, gpu_id)
+    GPUS.put(context.view, gpu_id, replace(gpu, open_bookings=gpu.open_bookings + 1))
+
+
+def vacate(context: Context, gpu_id: bytes, start_ms: int) -> None:
+    """Take the booking that starts there off the calendar; a retiring GPU retires with its last booking."""
+    INTERVALS.delete(context.view, gpu_id + u64(start_ms))
+    gpu = read_gpu(context.view, gpu_id)
+    gpu = replace(gpu, open_bookings=gpu.open_bookings - 1)
+    GPUS.put(context.view, gpu_id, gpu)
+    if gpu.status is GpuStatus.RETIRING and gpu.open_bookings == 0:
+        finish_retirement(context, gpu_id)
+
+
+def finish_retirement(context: Context, gpu_id: bytes) -> None:
+    """Free the collateral and the hardware hash of a GPU without bookings."""
+    gpu = read_gpu(context.view, gpu_id)
+    stake.free(context.view, gpu.owner, gpu.collateral)
+    HARDWARE.delete(context.view, gpu.hardware.hardware_hash)
+    GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRED, collateral=0))
+    context.emit("gpu.retired", [("gpu", gpu_id), ("provider", gpu.owner)], collateral_freed=gpu.collateral)
+
+
+def intervals(view: View, gpu_id: bytes) -> list[tuple[int, Interval]]:
+    """The calendar of a GPU as (start, interval), in order."""
+    return [
+        (int.from_bytes(key[32:], "big"), interval)
+        for key, interval in INTERVALS.scan(view, gpu_id, prefix_end(gpu_id))
+    ]

@@ -1,0 +1,1 @@
+"""What a network starts from: its specification, the state and header it implies, and the named networks."""

@@ -1,0 +1,43 @@
+"""The named networks: what a genesis of each starts from, before anyone's keys are known."""
+
+from dataclasses import dataclass
+
+from chain.errors import InvalidGenesis
+from chain.parameters import Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A kind of network."""
+
+    name: str
+    prefix: str
+    """Prefix of its bech32m addresses."""
+    parameters: Parameters
+
+
+DEVNET = Network("devnet", "dait", Parameters())
+"""Short deadlines, for development and demonstrations; its money is worthless."""
+
+_LONG = Parameters(
+    epoch_blocks=10_000,
+    maximum_gap_ms=60_000,
+    unbonding_seconds=21 * 86_400,
+    activation_grace_seconds=900,
+    dispute_window_seconds=72 * 3_600,
+    heartbeat_timeout_seconds=300,
+)
+
+TESTNET = Network("testnet", "tait", _LONG)
+"""The main network's numbers with worthless money."""
+
+MAINNET = Network("main", "ait", _LONG)
+
+NETWORKS = {network.name: network for network in (DEVNET, TESTNET, MAINNET)}
+
+
+def network(name: str) -> Network:
+    """The network of this name. Raises InvalidGenesis, listing the names."""
+    if name not in NETWORKS:
+        raise InvalidGenesis(field="network", reason="expected one of " + ", ".join(NETWORKS))
+    return NETWORKS[name]
