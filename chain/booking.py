@@ -219,7 +219,7 @@ def _abandon(context: Context, booking_id: bytes, booking: Booking) -> Booking:
 def cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The renter cancels before the start: the smallest charge is paid, the rest returns."""
     gross = booking.cost * booking.release_charge // 10_000
-    escrow.pay(context, booking_id, gross)
+    escrow.pay(context, booking_id, booking.provider, gross)
     ended = replace(booking, gross=gross)
     return _finish_unused(context, booking_id, ended, BookingStatus.CANCELLED, "cancelled", forfeited=0)
 
@@ -256,7 +256,7 @@ def end(context: Context, booking_id: bytes, booking: Booking, time_ms: int, gro
 def close(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """Pay the provider, free the collateral slice, and finish."""
     _unschedule(context, booking_id, booking)
-    net, fee = escrow.pay(context, booking_id, booking.gross)
+    net, fee = escrow.pay(context, booking_id, booking.provider, booking.gross)
     stake.free(context.view, booking.provider, booking.collateral)
     closed = replace(booking, status=BookingStatus.CLOSED, closed_height=context.block.height)
     BOOKINGS.put(context.view, booking_id, closed)

@@ -21,12 +21,11 @@ class Escrow:
     """The money of one booking or job."""
 
     payer: Address
-    payee: Address
     fee_rate: BasisPoints
-    """Market fee, as it was when the escrow opened; taken from the payee's side."""
+    """Market fee, as it was when the escrow opened; taken from the earner's side."""
     locked: Amount
     net: Amount = 0
-    """Paid to the payee so far."""
+    """Paid to whoever earned it so far."""
     fee: Amount = 0
     """Paid as market fee so far."""
     refunded: Amount = 0
@@ -45,11 +44,11 @@ class Escrow:
 ESCROWS: Table[Escrow] = Table(TableId.ESCROWS, Escrow)
 
 
-def open_escrow(context: Context, subject: bytes, payer: bytes, payee: bytes, amount: int) -> None:
+def open_escrow(context: Context, subject: bytes, payer: bytes, amount: int) -> None:
     """Lock an amount of the payer's balance for a subject. Raises InsufficientFunds."""
     debit(context.view, payer, amount)
     adjust(context.view, escrow=amount)
-    ESCROWS.put(context.view, subject, Escrow(payer, payee, context.parameters.market_fee, amount))
+    ESCROWS.put(context.view, subject, Escrow(payer, context.parameters.market_fee, amount))
 
 
 def escrow_of(view: View, subject: bytes) -> Escrow:
@@ -60,8 +59,8 @@ def escrow_of(view: View, subject: bytes) -> Escrow:
     return escrow
 
 
-def pay(context: Context, subject: bytes, gross: int) -> tuple[int, int]:
-    """Bring what was paid up to a cumulative gross; returns what moved now as (net, fee).
+def pay(context: Context, subject: bytes, payee: bytes, gross: int) -> tuple[int, int]:
+    """Bring what was paid up to a cumulative gross, the rest to `payee`; returns what moved now as (net, fee).
 
     The fee is floor(gross · rate / 10,000) of the cumulative gross, so the provider takes each remainder.
     """
@@ -71,7 +70,7 @@ def pay(context: Context, subject: bytes, gross: int) -> tuple[int, int]:
     net_now, fee_now = gross - fee - old.net, fee - old.fee
     ESCROWS.put(context.view, subject, replace(old, net=old.net + net_now, fee=old.fee + fee_now))
     adjust(context.view, escrow=-(net_now + fee_now))
-    credit(context.view, old.payee, net_now)
+    credit(context.view, payee, net_now)
     share_fee(context.view, fee_now, context.parameters.market_fee_staker_share)
     return net_now, fee_now
 

@@ -158,7 +158,7 @@ class Reserve(Action):
     def apply(self, context: Context) -> None:
         plan = self.plan(context)
         booking_id = context.new_id("booking")
-        escrow.open_escrow(context, booking_id, context.sender, plan.provider, plan.cost)
+        escrow.open_escrow(context, booking_id, context.sender, plan.cost)
         stake.reserve(context.view, plan.provider, plan.collateral)
         for gpu_id in self.gpus:
             occupy(context, gpu_id, plan.start_ms, plan.end_ms, booking_id)
