@@ -1,0 +1,39 @@
+"""A booking as of now: what it has earned, what would come back, how long it lasts."""
+
+from dataclasses import dataclass
+
+from chain.booking import Booking, BookingStatus, current_booking, earned_until, gpu_is_offline, released_gross
+from chain.escrow import Escrow, escrow_of
+from chain.queries.present import present
+from chain.state.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class BookingNow:
+    """A booking brought up to date with the state's clocks, whatever the due queue has reached."""
+
+    booking: Booking
+    escrow: Escrow
+    earned: int
+    """Gross earned so far, base units."""
+    refund_if_released: int
+    """What would return to the renter if the booking were released or cancelled now, base units."""
+    seconds_left: int
+    """Until its end, for a booking that is not over."""
+
+
+def booking_now(view: View, booking_id: bytes) -> BookingNow:
+    """The booking as of now. Raises NotFound."""
+    context = present(view)
+    booking = current_booking(context, booking_id)
+    escrow = escrow_of(view, booking_id)
+    earned, refund, seconds_left = booking.gross, 0, 0
+    if booking.status is BookingStatus.ACTIVE:
+        earned = earned_until(booking, context.time_ms)
+        refund = booking.cost - released_gross(booking, context.time_ms, gpu_is_offline(context, booking))
+    elif booking.status is BookingStatus.RESERVED:
+        started = context.time_ms >= booking.start_ms
+        refund = booking.cost - (0 if started else booking.cost * booking.release_charge // 10_000)
+    if booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE):
+        seconds_left = max(0, booking.end_ms - max(context.time_ms, booking.start_ms)) // 1_000
+    return BookingNow(booking, escrow, earned, refund, seconds_left)

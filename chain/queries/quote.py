@@ -1,0 +1,108 @@
+"""What a booking would cost, and what would come back when, before anyone signs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.actions.bookings import Reserve
+from chain.booking import Booking, BookingStatus, released_gross
+from chain.inventory import current_gpu
+from chain.queries.present import present
+from chain.schema import U64
+from chain.stake import require_free
+from chain.state.view import View
+
+_RELEASE_SHARES = (25, 50, 75)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One way in which the booking may end."""
+
+    what: str
+    time_ms: int
+    """Block time at which it happens."""
+    charged: int
+    """What the renter pays in the end, base units."""
+    refund: int
+    """What returns to the renter, base units."""
+    compensation: int = 0
+    """What the renter gets of the provider's collateral, base units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The exact terms of a reservation made now."""
+
+    gpus: tuple[bytes, ...]
+    terms_versions: tuple[int, ...]
+    provider: bytes
+    start_ms: int
+    end_ms: int
+    seconds: int
+    rate: int
+    """Base units per hour, all GPUs together."""
+    cost: int
+    """Locked at once, base units; the transaction fee comes on top."""
+    market_fee: int
+    """Part of the cost that the network keeps if the booking completes, base units."""
+    collateral: int
+    outcomes: tuple[Outcome, ...]
+
+
+def quote(view: View, gpus: Sequence[bytes], start_ms: int, seconds: int) -> Quote:
+    """Quote a booking (start 0 is now). Raises the LedgerError with which the reservation would fail."""
+    context = present(view)
+    versions = tuple(current_gpu(context, gpu_id).terms.version for gpu_id in gpus)
+    action = Reserve(tuple(gpus), start_ms, seconds, U64, versions, bytes(32))
+    action.validate()
+    plan = action.plan(context)
+    require_free(view, plan.provider, plan.collateral)
+    parameters = context.parameters
+    booking = Booking(
+        renter=context.sender,
+        provider=plan.provider,
+        gpus=tuple(gpus),
+        status=BookingStatus.ACTIVE,
+        rate=plan.rate,
+        start_ms=plan.start_ms,
+        end_ms=plan.end_ms,
+        cost=plan.cost,
+        collateral=plan.collateral,
+        minimum_seconds=plan.minimum_seconds,
+        grace_seconds=parameters.activation_grace_seconds,
+        window_seconds=parameters.dispute_window_seconds,
+        release_charge=parameters.release_charge,
+        sealing_key=bytes(32),
+        reserved_height=context.block.height,
+        activated_ms=plan.start_ms,
+    )
+    return Quote(
+        gpus=tuple(gpus),
+        terms_versions=versions,
+        provider=plan.provider,
+        start_ms=plan.start_ms,
+        end_ms=plan.end_ms,
+        seconds=seconds,
+        rate=plan.rate,
+        cost=plan.cost,
+        market_fee=plan.cost * parameters.market_fee // 10_000,
+        collateral=plan.collateral,
+        outcomes=_outcomes(booking, context.time_ms),
+    )
+
+
+def _outcomes(booking: Booking, now_ms: int) -> tuple[Outcome, ...]:
+    cost = booking.cost
+    ways = []
+    if booking.start_ms > now_ms:
+        charged = cost * booking.release_charge // 10_000
+        ways.append(Outcome("cancelled before start", booking.start_ms, charged, cost - charged))
+    for share in _RELEASE_SHARES:
+        time_ms = booking.start_ms + (booking.end_ms - booking.start_ms) * share // 100
+        charged = released_gross(booking, time_ms, gpu_offline=False)
+        ways.append(Outcome(f"released after {share} %", time_ms, charged, cost - charged))
+    ways.append(Outcome("completed", booking.end_ms, cost, 0))
+    ways.append(
+        Outcome("provider does not show up", booking.start_ms + booking.patience_ms, 0, cost, booking.collateral)
+    )
+    return tuple(ways)
