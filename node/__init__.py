@@ -1,0 +1,1 @@
+"""One running authority or follower: consensus, peers, mempool, LevelDB, JSON-RPC."""
