@@ -13,6 +13,7 @@ from chain.clocks import live_instant, read_clocks
 from chain.errors import LedgerError
 from chain.escrow import ESCROWS, escrow_of
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
+from chain.job import HELD, JOBS, JobStatus
 from chain.schedule import DUE, Subject
 from chain.stake import STAKES
 from chain.state.tables import u64
@@ -65,6 +66,17 @@ def check_escrows(view: View) -> None:
             BookingStatus.CLOSING: booking.gross,
         }.get(booking.status, 0)
         require(item.remaining == expected, "a booking's escrow holds what is open", booking=booking_id)
+    for job_id, job in JOBS.scan(view):
+        if job.booking is None:
+            item = escrow_of(view, job_id)
+            paid = job.units_done + (0 if job.claim is None else job.claim.units_accepted)
+            open_now = job.status in (JobStatus.OPEN, *HELD, JobStatus.DELIVERED)
+            require(item.locked == job.cost, "a job's cost is what was locked", job=job_id)
+            require(item.gross == paid * job.unit_price, "accepted units are paid", job=job_id)
+            require(
+                (item.remaining == job.cost - item.gross) or not open_now, "an open job's money is held", job=job_id
+            )
+            require(item.remaining == 0 or open_now, "a finished job holds nothing", job=job_id)
 
 
 def check_collateral(view: View) -> None:
@@ -75,6 +87,9 @@ def check_collateral(view: View) -> None:
     for _, booking in BOOKINGS.scan(view):
         if booking.status in OPEN_STATUSES:
             reserved[booking.provider] += booking.collateral
+    for _, job in JOBS.scan(view):
+        if job.claim is not None and job.status in (*HELD, JobStatus.DELIVERED):
+            reserved[job.claim.provider] += job.claim.collateral
     for address, stake in STAKES.scan(view):
         require(stake.collateral == reserved[address], "collateral is what is reserved", account=address)
         require(0 <= stake.collateral <= stake.amount, "collateral lies within its stake", account=address)
@@ -89,20 +104,37 @@ def check_calendars(view: View) -> None:
         require(gpu_id != previous_gpu or start >= previous_end, "no two bookings overlap", gpu=gpu_id)
         previous_gpu, previous_end = gpu_id, interval.end_ms
         booked[gpu_id] += 1
-        booking = BOOKINGS.get(view, interval.booking)
-        matches = booking is not None and gpu_id in booking.gpus and booking.start_ms == start
-        require(matches, "a calendar entry has its booking", gpu=gpu_id)
+        matches = _holds_time(view, interval.booking, gpu_id, start)
+        require(matches, "a calendar entry has its booking or job", gpu=gpu_id)
     for booking_id, booking in BOOKINGS.scan(view):
         open_now = booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE)
         for gpu_id in booking.gpus:
             entry = INTERVALS.get(view, gpu_id + u64(booking.start_ms))
             present = entry is not None and entry.booking == booking_id
             require(present == open_now, "an open booking is in the calendar", booking=booking_id)
+    _check_claims(view)
     for gpu_id, gpu in GPUS.scan(view):
         require(gpu.open_bookings == booked[gpu_id], "open bookings are counted", gpu=gpu_id)
         claim = HARDWARE.get(view, gpu.hardware.hardware_hash)
         live = gpu.status is not GpuStatus.RETIRED
         require((claim is not None and claim.gpu == gpu_id) == live, "a live GPU holds its hardware hash", gpu=gpu_id)
+
+
+def _check_claims(view: View) -> None:
+    for job_id, job in JOBS.scan(view):
+        if job.claim is not None and job.claim.gpu is not None and job.status in HELD:
+            entry = INTERVALS.get(view, job.claim.gpu + u64(job.claim.claimed_ms))
+            require(entry is not None and entry.booking == job_id, "a claimed job is in the calendar", job=job_id)
+
+
+def _holds_time(view: View, identifier: bytes, gpu_id: bytes, start_ms: int) -> bool:
+    """Whether a booking or a claimed job occupies the GPU from this block time on."""
+    booking = BOOKINGS.get(view, identifier)
+    if booking is not None:
+        return gpu_id in booking.gpus and booking.start_ms == start_ms
+    job = JOBS.get(view, identifier)
+    claim = None if job is None else job.claim
+    return claim is not None and claim.gpu == gpu_id and claim.claimed_ms == start_ms
 
 
 def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes]]:
@@ -113,6 +145,13 @@ def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes
     for booking_id, booking in BOOKINGS.scan(view):
         for clock, due_ms in _booking_deadlines(view, booking, time_ms):
             yield clock, due_ms, Subject.BOOKING, booking_id
+    for job_id, job in JOBS.scan(view):
+        if job.status is JobStatus.OPEN:
+            yield Clock.BLOCK, job.deadline_ms, Subject.JOB, job_id
+        elif job.status in HELD and job.claim is not None:
+            yield Clock.LIVE, job.claim.deadline_live_ms, Subject.JOB, job_id
+        elif job.status is JobStatus.DELIVERED and job.acceptance_live_ms is not None:
+            yield Clock.LIVE, job.acceptance_live_ms, Subject.JOB, job_id
 
 
 def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[tuple[Clock, int]]:

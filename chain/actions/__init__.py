@@ -7,6 +7,9 @@ from chain.action import Family, register
 from chain.actions.accounts import FAMILY as ACCOUNTS
 from chain.actions.bookings import FAMILY as BOOKINGS
 from chain.actions.gpus import FAMILY as GPUS
+from chain.actions.jobs import FAMILY as JOBS
+from chain.actions.multisig import FAMILY as MULTISIG
+from chain.actions.reviews import FAMILY as REVIEWS
 from chain.actions.staking import FAMILY as STAKING
 
 FAMILIES: tuple[Family, ...] = (
@@ -14,6 +17,9 @@ FAMILIES: tuple[Family, ...] = (
     STAKING,
     GPUS,
     BOOKINGS,
+    JOBS,
+    REVIEWS,
+    MULTISIG,
 )
 
 register(FAMILIES)

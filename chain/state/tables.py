@@ -21,6 +21,7 @@ class TableId(IntEnum):
     CLOCKS = 0x02
     TOTALS = 0x03
     AUTHORITIES = 0x04
+    OUTAGES = 0x05
     ACCOUNTS = 0x10
     IDEMPOTENCY = 0x11
     PROFILES = 0x12
@@ -31,12 +32,8 @@ class TableId(IntEnum):
     GPUS = 0x30
     HARDWARE = 0x31
     INTERVALS = 0x32
-    PROVIDER_GPUS = 0x33
     BOOKINGS = 0x38
-    PARTY_BOOKINGS = 0x39
     JOBS = 0x40
-    RECEIPTS = 0x41
-    PARTY_JOBS = 0x42
     REVIEWS = 0x48
     MULTISIGS = 0x50
     PROPOSALS = 0x51

@@ -1,0 +1,260 @@
+"""Multisig accounts: several key accounts that act as one, when enough of them approve.
+
+A proposal holds the actions themselves. They run atomically as the multisig account in the transaction of the
+approval that reaches the threshold; if one of them fails, that approval fails and the proposal stays.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from chain.action import Action, ActionList, Clock, Context, Family
+from chain.bank import account
+from chain.crypto.address import KEY, multisig_address
+from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
+from chain.schedule import Subject, schedule, unschedule
+from chain.schema import Address, Hash, ListOf, Timestamp, Unsigned, Unsigned32, Unsigned64, record
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+MAXIMUM_MEMBERS = 32
+MAXIMUM_OPEN_PROPOSALS = 32
+MAXIMUM_PROPOSAL_ACTIONS = 32
+MAXIMUM_LIFETIME_MS = 30 * 86_400_000
+
+
+class ProposalClosed(LedgerError):
+    code = 1701
+    hint = "The proposal was executed or has expired."
+
+
+class TooManyProposals(LedgerError):
+    code = 1702
+    hint = "Wait until an open proposal of this account is executed or expires."
+
+
+class AlreadyApproved(LedgerError):
+    code = 1703
+    hint = "This member has approved the proposal."
+
+
+class ExecutionWeightTooLow(LedgerError):
+    code = 1704
+    hint = "This approval executes the proposal and must pay the weight of its actions."
+
+
+class ProposalTimeRefused(LedgerError):
+    code = 1705
+    hint = "A proposal expires after now and within 30 days."
+
+
+class AccountExists(LedgerError):
+    code = 1706
+    hint = "This multisig account exists already."
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Multisig:
+    """Who controls a multisig account; its key is the account's address."""
+
+    threshold: Annotated[int, Unsigned(MAXIMUM_MEMBERS, 1)]
+    members: Annotated[tuple[Address, ...], ListOf(MAXIMUM_MEMBERS, 1)]
+    """Sorted, each once."""
+    open_proposals: Unsigned32 = 0
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Actions that wait for approvals."""
+
+    account: Address
+    proposer: Address
+    actions: Annotated[tuple[Action, ...], ActionList(MAXIMUM_PROPOSAL_ACTIONS)]
+    expires_ms: Timestamp
+    """Block time from which it can no longer be approved."""
+    approvals: Annotated[tuple[Address, ...], ListOf(MAXIMUM_MEMBERS)]
+    proposed_height: Unsigned64
+
+    @property
+    def weight(self) -> int:
+        """Weight of executing it."""
+        return sum(action.weight() for action in self.actions)
+
+
+MULTISIGS: Table[Multisig] = Table(TableId.MULTISIGS, Multisig)
+PROPOSALS: Table[Proposal] = Table(TableId.PROPOSALS, Proposal)
+
+
+def read_multisig(view: View, address: bytes) -> Multisig:
+    """The account's members and threshold. Raises NotFound."""
+    found = MULTISIGS.get(view, address)
+    if found is None:
+        raise NotFound(kind="multisig", id=address)
+    return found
+
+
+def open_proposal(context: Context, proposal_id: bytes) -> Proposal:
+    """The proposal, if it can still be approved. Raises ProposalClosed."""
+    proposal = PROPOSALS.get(context.view, proposal_id)
+    if proposal is None or context.time_ms >= proposal.expires_ms:
+        raise ProposalClosed(proposal=proposal_id)
+    return proposal
+
+
+def require_member(multisig: Multisig, address: bytes) -> None:
+    """Raise NotAuthorized unless the address is a member."""
+    if address not in multisig.members:
+        raise NotAuthorized(needed="member", account=address)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class CreateMultisig(Action):
+    """Makes an account that needs `threshold` of its members."""
+
+    code: ClassVar[int] = 60
+    name: ClassVar[str] = "multisig.create"
+
+    threshold: Annotated[int, Unsigned(MAXIMUM_MEMBERS, 1)]
+    members: Annotated[tuple[Address, ...], ListOf(MAXIMUM_MEMBERS, 1)]
+
+    def weight(self) -> int:
+        return 4 + len(self.members) // 4
+
+    def validate(self) -> None:
+        if list(self.members) != sorted(set(self.members)):
+            raise InvalidField(record="CreateMultisig", field="members", reason="must be sorted, each once")
+        if any(member[0] != KEY for member in self.members):
+            raise InvalidField(record="CreateMultisig", field="members", reason="members are key accounts")
+        if self.threshold > len(self.members):
+            raise InvalidField(record="CreateMultisig", field="threshold", reason="exceeds the number of members")
+
+    def _address(self, context: Context) -> bytes:
+        sequence = account(context.view, context.sender).sequence - 1  # that of this transaction
+        return multisig_address(context.sender, sequence, self.threshold, self.members)
+
+    def check(self, context: Context) -> None:
+        address = self._address(context)
+        if MULTISIGS.get(context.view, address) is not None:
+            raise AccountExists(account=address)
+
+    def apply(self, context: Context) -> None:
+        address = self._address(context)
+        MULTISIGS.put(context.view, address, Multisig(self.threshold, self.members))
+        names = [("account", address), ("creator", context.sender), *(("member", m) for m in self.members)]
+        context.emit("multisig.created", names, threshold=self.threshold)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class ProposeActions(Action):
+    """A member proposes actions of the account, and so approves them; a threshold of one runs them at once."""
+
+    code: ClassVar[int] = 61
+    name: ClassVar[str] = "multisig.propose"
+
+    account: Address
+    actions: Annotated[tuple[Action, ...], ActionList(MAXIMUM_PROPOSAL_ACTIONS)]
+    expires_ms: Timestamp
+
+    def weight(self) -> int:
+        return 12 + sum(action.weight() for action in self.actions)
+
+    def validate(self) -> None:
+        if any(action.name.startswith("multisig.") for action in self.actions):
+            raise InvalidField(record="ProposeActions", field="actions", reason="members are key accounts")
+
+    def check(self, context: Context) -> None:
+        multisig = read_multisig(context.view, self.account)
+        require_member(multisig, context.sender)
+        if not context.time_ms < self.expires_ms <= context.time_ms + MAXIMUM_LIFETIME_MS:
+            raise ProposalTimeRefused(minimum=context.time_ms + 1, maximum=context.time_ms + MAXIMUM_LIFETIME_MS)
+        if multisig.open_proposals >= MAXIMUM_OPEN_PROPOSALS:
+            raise TooManyProposals(account=self.account, maximum=MAXIMUM_OPEN_PROPOSALS)
+
+    def apply(self, context: Context) -> None:
+        multisig = read_multisig(context.view, self.account)
+        proposal_id = context.new_id("proposal")
+        proposal = Proposal(
+            account=self.account,
+            proposer=context.sender,
+            actions=self.actions,
+            expires_ms=self.expires_ms,
+            approvals=(context.sender,),
+            proposed_height=context.block.height,
+        )
+        names = [("proposal", proposal_id), ("account", self.account), ("proposer", context.sender)]
+        context.emit("multisig.proposed", names, approvals=1, threshold=multisig.threshold)
+        if multisig.threshold == 1:
+            _execute(context, proposal_id, proposal)
+            return
+        PROPOSALS.put(context.view, proposal_id, proposal)
+        MULTISIGS.put(context.view, self.account, replace(multisig, open_proposals=multisig.open_proposals + 1))
+        schedule(context, Clock.BLOCK, self.expires_ms, Subject.PROPOSAL, proposal_id)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class ApproveProposal(Action):
+    """A member approves; the approval that reaches the threshold runs the actions and pays their weight."""
+
+    code: ClassVar[int] = 62
+    name: ClassVar[str] = "multisig.approve"
+
+    proposal: Hash
+    execution_weight: Unsigned32 = 0
+    """Weight of the proposal's actions, if this approval will execute them; declared so that the fee covers it."""
+
+    def weight(self) -> int:
+        return 10 + self.execution_weight
+
+    def check(self, context: Context) -> None:
+        proposal = open_proposal(context, self.proposal)
+        multisig = read_multisig(context.view, proposal.account)
+        require_member(multisig, context.sender)
+        if context.sender in proposal.approvals:
+            raise AlreadyApproved(proposal=self.proposal, member=context.sender)
+        executes = len(proposal.approvals) + 1 >= multisig.threshold
+        if executes and self.execution_weight < proposal.weight:
+            raise ExecutionWeightTooLow(needed=proposal.weight, got=self.execution_weight)
+
+    def apply(self, context: Context) -> None:
+        proposal = open_proposal(context, self.proposal)
+        multisig = read_multisig(context.view, proposal.account)
+        approved = replace(proposal, approvals=(*proposal.approvals, context.sender))
+        names = [("proposal", self.proposal), ("account", proposal.account), ("member", context.sender)]
+        approvals = len(approved.approvals)
+        context.emit("multisig.approved", names, approvals=approvals, threshold=multisig.threshold)
+        if approvals >= multisig.threshold:
+            _close(context, self.proposal, proposal)
+            _execute(context, self.proposal, approved)
+        else:
+            PROPOSALS.put(context.view, self.proposal, approved)
+
+
+def _execute(context: Context, proposal_id: bytes, proposal: Proposal) -> None:
+    """Run the actions as the multisig account; an error rolls the whole approval back."""
+    inner = context.acting_as(proposal.account)
+    for action in proposal.actions:
+        action.check(inner)
+        action.apply(inner)
+    context.emit("multisig.executed", [("proposal", proposal_id), ("account", proposal.account)])
+
+
+def _close(context: Context, proposal_id: bytes, proposal: Proposal) -> None:
+    unschedule(context, Clock.BLOCK, proposal.expires_ms, Subject.PROPOSAL, proposal_id)
+    PROPOSALS.delete(context.view, proposal_id)
+    multisig = read_multisig(context.view, proposal.account)
+    MULTISIGS.put(context.view, proposal.account, replace(multisig, open_proposals=multisig.open_proposals - 1))
+
+
+def expire(context: Context, proposal_id: bytes) -> None:
+    """Due handler: a proposal's time is up."""
+    proposal = PROPOSALS.get(context.view, proposal_id)
+    if proposal is not None and context.time_ms >= proposal.expires_ms:
+        _close(context, proposal_id, proposal)
+        context.emit("multisig.expired", [("proposal", proposal_id), ("account", proposal.account)])
+
+
+FAMILY = Family("multisig", (CreateMultisig, ProposeActions, ApproveProposal), {Subject.PROPOSAL: expire})

@@ -1,0 +1,149 @@
+"""Reviews: one per finished and paid booking or job, by the one who paid for it.
+
+A review carries the fee that was paid, so that rating oneself through cheap deals shows as what it is.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from chain.action import Action, Context, Family
+from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus, current_booking
+from chain.clocks import live_instant
+from chain.crypto.hashing import sha256
+from chain.errors import InvalidField, LedgerError, NotFound
+from chain.escrow import ESCROWS
+from chain.inventory import GPUS
+from chain.job import JOBS, JobStatus, current_job
+from chain.schema import (
+    Address,
+    Amount,
+    Hash,
+    ListOf,
+    String,
+    Timestamp,
+    Unsigned,
+    record,
+)
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+MAXIMUM_COMMENT_BYTES = 500
+Rating = Annotated[int, Unsigned(5, 1)]
+
+
+class NotEligibleToReview(LedgerError):
+    code = 1601
+    hint = "Only the renter of a closed, paid booking or an accepted job may review it, once and in time."
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a renter thinks of what he paid for; its key is the booking or job."""
+
+    author: Address
+    provider: Address
+    hardware: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_GPUS)]
+    """Hardware hashes of the GPUs, because reputation follows the device."""
+    gpus: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_GPUS)]
+    rating: Rating
+    comment_hash: Hash
+    """SHA-256 of the comment, which stays in the transaction."""
+    txid: Hash
+    """The transaction that carries the comment."""
+    paid: Amount
+    """Gross paid for what is reviewed, base units."""
+    fee: Amount
+    """Market fee within it, base units."""
+    time_ms: Timestamp
+
+
+REVIEWS: Table[Review] = Table(TableId.REVIEWS, Review)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deal:
+    """What may be reviewed."""
+
+    provider: bytes
+    gpus: tuple[bytes, ...]
+    paid: int
+    fee: int
+    ended_ms: int
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class SubmitReview(Action):
+    """Rates a closed booking or an accepted job."""
+
+    code: ClassVar[int] = 50
+    name: ClassVar[str] = "review.submit"
+    base_weight: ClassVar[int] = 10
+
+    subject: Hash
+    """The booking or job."""
+    rating: Rating
+    comment: Annotated[str, String(MAXIMUM_COMMENT_BYTES)] = ""
+
+    def validate(self) -> None:
+        if self.comment != self.comment.strip():
+            raise InvalidField(record="SubmitReview", field="comment", reason="starts or ends with blanks")
+
+    def check(self, context: Context) -> None:
+        deal = _deal(context, self.subject)
+        if REVIEWS.get(context.view, self.subject) is not None:
+            raise NotEligibleToReview(subject=self.subject, reason="it has been reviewed")
+        window_ms = context.parameters.review_window_seconds * 1_000
+        if context.live_ms >= live_instant(context.view, deal.ended_ms) + window_ms:
+            raise NotEligibleToReview(subject=self.subject, reason="the time for reviews has passed")
+
+    def apply(self, context: Context) -> None:
+        deal = _deal(context, self.subject)
+        review = Review(
+            author=context.sender,
+            provider=deal.provider,
+            hardware=_hardware(context.view, deal.gpus),
+            gpus=deal.gpus,
+            rating=self.rating,
+            comment_hash=sha256(self.comment.encode()),
+            txid=context.txid,
+            paid=deal.paid,
+            fee=deal.fee,
+            time_ms=context.time_ms,
+        )
+        REVIEWS.put(context.view, self.subject, review)
+        names = [("subject", self.subject), ("renter", context.sender), ("provider", deal.provider)]
+        names += [("gpu", gpu_id) for gpu_id in deal.gpus]
+        context.emit("review.submitted", names, rating=self.rating, paid=deal.paid)
+
+
+def _deal(context: Context, subject: bytes) -> _Deal:
+    """What the sender paid for, if it is finished. Raises NotFound or NotEligibleToReview."""
+    if BOOKINGS.get(context.view, subject) is not None:
+        booking = current_booking(context, subject)
+        party = booking.renter == context.sender
+        finished = booking.status is BookingStatus.CLOSED
+        provider, gpus, ended_ms = booking.provider, booking.gpus, booking.ended_ms
+    elif JOBS.get(context.view, subject) is not None:
+        job = current_job(context, subject)
+        party = job.renter == context.sender
+        finished = job.status is JobStatus.ACCEPTED
+        provider = b"" if job.claim is None else job.claim.provider
+        gpus, ended_ms = (), job.ended_ms
+    else:
+        raise NotFound(kind="booking or job", id=subject)
+    if not party:
+        raise NotEligibleToReview(subject=subject, reason="the sender was not its renter")
+    escrow = ESCROWS.get(context.view, subject)
+    if not finished or escrow is None or escrow.gross == 0:
+        raise NotEligibleToReview(subject=subject, reason="it is not finished and paid")
+    return _Deal(provider, gpus, escrow.gross, escrow.fee, ended_ms or 0)
+
+
+def _hardware(view: View, gpus: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    listed = (GPUS.get(view, gpu_id) for gpu_id in gpus)
+    return tuple(gpu.hardware.hardware_hash for gpu in listed if gpu is not None)
+
+
+FAMILY = Family("reviews", (SubmitReview,))

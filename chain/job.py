@@ -1,0 +1,316 @@
+"""A job, its receipts and its life: the service behind the job actions and reviews.
+
+    open → claimed → payload_shared → delivered → accepted
+    claimed → open again (another provider, at most three attempts) or expired;  open → cancelled | expired
+
+A standalone job locks max_units · unit_price. A job inside a booking locks and pays nothing: its receipts meter it.
+Receipts are chained and cumulative, so the last one stands for all before it.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Annotated
+
+from chain import escrow, stake
+from chain.action import Clock, Context
+from chain.booking import BookingStatus, current_booking
+from chain.crypto.hashing import tagged_hash
+from chain.errors import NotFound
+from chain.inventory import vacate
+from chain.schedule import Subject, schedule, unschedule
+from chain.schema import (
+    Address,
+    Amount,
+    Boolean,
+    Hash,
+    ListOf,
+    Seconds,
+    String,
+    Timestamp,
+    Unsigned32,
+    Unsigned64,
+    encode_record,
+    record,
+)
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+MAXIMUM_ATTEMPTS = 3
+
+
+class JobStatus(IntEnum):
+    OPEN = 1
+    CLAIMED = 2
+    """A provider has it and waits for the payload key."""
+    PAYLOAD_SHARED = 3
+    """The provider works."""
+    DELIVERED = 4
+    """The final receipt is in; accepted by the renter, or by itself after the window."""
+    ACCEPTED = 5
+    CANCELLED = 6
+    EXPIRED = 7
+
+
+HELD = (JobStatus.CLAIMED, JobStatus.PAYLOAD_SHARED)
+
+
+class Unit(IntEnum):
+    """What a job is measured in."""
+
+    GPU_SECOND = 1
+    """Bounded by the time that has passed."""
+    TOKEN = 2
+    ITEM = 3
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class GpuFilter:
+    """Which GPUs may take a standalone job; empty text and zero match everything."""
+
+    model: Annotated[str, String(64)] = ""
+    region: Annotated[str, String(32)] = ""
+    minimum_memory_mb: Unsigned32 = 0
+    minimum_cuda_cores: Unsigned32 = 0
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a claimer says he has done so far; signed as part of his transaction."""
+
+    job: Hash
+    sequence: Unsigned32
+    """1 for the first of an attempt."""
+    units_total: Unsigned64
+    """Units since the start of the attempt."""
+    previous_hash: Hash
+    """Hash of the receipt before it; 32 zero bytes for the first of an attempt."""
+    result_hash: Hash
+    location: Annotated[str, String(256)]
+    """Where the result can be fetched."""
+    started_ms: Timestamp
+    ended_ms: Timestamp
+    final: Boolean
+    """Only a final receipt delivers the job."""
+
+
+NO_RECEIPT = bytes(32)
+ANY_GPU = GpuFilter()
+
+
+def receipt_hash(receipt: Receipt) -> bytes:
+    """The 32 bytes that the next receipt and the renter's acceptance name."""
+    return tagged_hash("aitbc/receipt/1", encode_record(receipt))
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One provider's attempt at a job."""
+
+    provider: Address
+    gpu: Hash | None
+    """The GPU whose time it takes; none for a job inside a booking."""
+    collateral: Amount
+    claimed_ms: Timestamp
+    deadline_live_ms: Timestamp
+    """Live time by which the final receipt must be in."""
+    receipts: Unsigned32 = 0
+    last_receipt: Hash = NO_RECEIPT
+    units_total: Unsigned64 = 0
+    """According to the last receipt."""
+    units_accepted: Unsigned64 = 0
+    """Paid before delivery because the renter accepted an interim receipt."""
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that a renter wants done."""
+
+    renter: Address
+    status: JobStatus
+    kind: Annotated[str, String(32, 1)]
+    input_hash: Hash
+    """SHA-256 of the input, which never enters the ledger."""
+    unit: Unit
+    max_units: Unsigned64
+    unit_price: Amount
+    """Base units per unit; zero inside a booking."""
+    claim_seconds: Seconds
+    """Live time that one attempt may take."""
+    deadline_ms: Timestamp
+    """Block time at which an open job expires."""
+    gpu_filter: GpuFilter
+    booking: Hash | None
+    submitted_height: Unsigned64
+    tried: Annotated[tuple[Address, ...], ListOf(MAXIMUM_ATTEMPTS)] = ()
+    """Providers of earlier attempts; each gets one."""
+    units_done: Unsigned64 = 0
+    """Accepted in earlier attempts."""
+    claim: Claim | None = None
+    acceptance_live_ms: Timestamp | None = None
+    """Live time at which a delivered job is accepted by itself."""
+    ended_ms: Timestamp | None = None
+
+    @property
+    def units_left(self) -> int:
+        """Units that the present attempt may still deliver."""
+        return self.max_units - self.units_done
+
+    @property
+    def cost(self) -> int:
+        """Locked at submission, base units."""
+        return 0 if self.booking is not None else self.max_units * self.unit_price
+
+
+JOBS: Table[Job] = Table(TableId.JOBS, Job)
+
+
+def read_job(view: View, job_id: bytes) -> Job:
+    """The job as last written. Raises NotFound."""
+    job = JOBS.get(view, job_id)
+    if job is None:
+        raise NotFound(kind="job", id=job_id)
+    return job
+
+
+def subjects(job_id: bytes, job: Job) -> list[tuple[str, bytes]]:
+    """Who and what a job's events are about."""
+    found = [("job", job_id), ("renter", job.renter)]
+    if job.claim is not None:
+        found.append(("provider", job.claim.provider))
+    if job.booking is not None:
+        found.append(("booking", job.booking))
+    return found
+
+
+def current_job(context: Context, job_id: bytes) -> Job:
+    """The job, brought up to date with both clocks and its booking. Raises NotFound."""
+    job = read_job(context.view, job_id)
+    if job.status in HELD and job.claim is not None and context.live_ms >= job.claim.deadline_live_ms:
+        job = _claim_timed_out(context, job_id, job, job.claim)
+    if (
+        job.status is JobStatus.DELIVERED
+        and job.acceptance_live_ms is not None
+        and context.live_ms >= job.acceptance_live_ms
+    ):
+        job = accept_delivery(context, job_id, job)
+    if job.status is JobStatus.OPEN and context.time_ms >= job.deadline_ms:
+        job = _finish(context, job_id, job, JobStatus.EXPIRED, "expired")
+    if job.booking is not None and job.status in (JobStatus.OPEN, *HELD):
+        booking = current_booking(context, job.booking)
+        if booking.status not in (BookingStatus.RESERVED, BookingStatus.ACTIVE):
+            job = _finish(context, job_id, job, JobStatus.EXPIRED, "expired")
+    return job
+
+
+def advance(context: Context, job_id: bytes) -> None:
+    """Due handler: bring a job up to date."""
+    if JOBS.get(context.view, job_id) is not None:
+        current_job(context, job_id)
+
+
+def _pay(context: Context, job_id: bytes, job: Job, claim: Claim, units: int) -> tuple[int, int]:
+    """Pay the claimer for `units` of this attempt, counting what earlier attempts were paid."""
+    if job.booking is not None:
+        return 0, 0
+    return escrow.pay(context, job_id, claim.provider, (job.units_done + units) * job.unit_price)
+
+
+def accept_interim(context: Context, job_id: bytes, job: Job, claim: Claim) -> Job:
+    """The renter accepts the last receipt while work goes on: what it counts is paid."""
+    net, fee = _pay(context, job_id, job, claim, claim.units_total)
+    paid = replace(job, claim=replace(claim, units_accepted=claim.units_total))
+    JOBS.put(context.view, job_id, paid)
+    context.emit("job.receipt_accepted", subjects(job_id, paid), units=claim.units_total, net=net, fee=fee)
+    return paid
+
+
+def accept_delivery(context: Context, job_id: bytes, job: Job) -> Job:
+    """A delivered job is accepted, by the renter or by the window: the claimer is paid for every unit."""
+    claim = job.claim
+    if claim is None:
+        return job
+    net, fee = _pay(context, job_id, job, claim, claim.units_total)
+    accepted = replace(job, claim=replace(claim, units_accepted=claim.units_total))
+    context.emit("job.paid", subjects(job_id, job), units=claim.units_total, net=net, fee=fee)
+    stake.free(context.view, claim.provider, claim.collateral)
+    return _finish(context, job_id, accepted, JobStatus.ACCEPTED, "accepted")
+
+
+def end_attempt(context: Context, job_id: bytes, job: Job, claim: Claim, forfeited: int, why: str) -> Job:
+    """An attempt ends without delivery: the renter gets part of the collateral, and the rest of the job reopens."""
+    unschedule_job(context, job_id, job)
+    _leave_calendar(context, claim)
+    stake.forfeit(context.view, claim.provider, forfeited, job.renter)
+    stake.free(context.view, claim.provider, claim.collateral - forfeited)
+    context.emit(f"job.{why}", subjects(job_id, job), units=claim.units_accepted, forfeited=forfeited)
+    tried = (*job.tried, claim.provider)
+    open_again = replace(
+        job, status=JobStatus.OPEN, tried=tried, units_done=job.units_done + claim.units_accepted, claim=None
+    )
+    exhausted = len(tried) >= MAXIMUM_ATTEMPTS or open_again.units_left == 0
+    if exhausted or context.time_ms >= job.deadline_ms:
+        return _finish(context, job_id, open_again, JobStatus.EXPIRED, "expired")
+    JOBS.put(context.view, job_id, open_again)
+    schedule(context, Clock.BLOCK, job.deadline_ms, Subject.JOB, job_id)
+    return open_again
+
+
+def _claim_timed_out(context: Context, job_id: bytes, job: Job, claim: Claim) -> Job:
+    if job.status is JobStatus.CLAIMED:
+        # The renter never shared the payload, so the provider could not work: nobody loses collateral.
+        unschedule_job(context, job_id, job)
+        _leave_calendar(context, claim)
+        stake.free(context.view, claim.provider, claim.collateral)
+        return _finish(context, job_id, job, JobStatus.EXPIRED, "expired")
+    return end_attempt(context, job_id, job, claim, claim.collateral, "timed_out")
+
+
+def deliver(context: Context, job_id: bytes, job: Job, claim: Claim) -> Job:
+    """The final receipt is in: the GPU is free again and the acceptance window runs."""
+    unschedule_job(context, job_id, job)
+    _leave_calendar(context, claim)
+    acceptance_live_ms = context.live_ms + context.parameters.dispute_window_seconds * 1_000
+    delivered = replace(
+        job,
+        status=JobStatus.DELIVERED,
+        claim=replace(claim, gpu=None),
+        acceptance_live_ms=acceptance_live_ms,
+        ended_ms=context.time_ms,
+    )
+    JOBS.put(context.view, job_id, delivered)
+    schedule(context, Clock.LIVE, acceptance_live_ms, Subject.JOB, job_id)
+    context.emit("job.delivered", subjects(job_id, delivered), units=claim.units_total)
+    return delivered
+
+
+def cancel(context: Context, job_id: bytes, job: Job) -> Job:
+    """The renter withdraws an open job."""
+    return _finish(context, job_id, job, JobStatus.CANCELLED, "cancelled")
+
+
+def _finish(context: Context, job_id: bytes, job: Job, status: JobStatus, what: str) -> Job:
+    """The last state: nothing is scheduled, nothing is held, the rest of the money is back with the renter."""
+    unschedule_job(context, job_id, job)
+    refund = 0 if job.booking is not None else escrow.refund_rest(context, job_id)
+    done = replace(job, status=status, ended_ms=job.ended_ms or context.time_ms)
+    JOBS.put(context.view, job_id, done)
+    context.emit(f"job.{what}", subjects(job_id, done), refund=refund)
+    return done
+
+
+def unschedule_job(context: Context, job_id: bytes, job: Job) -> None:
+    """Take every deadline of the job off the queue."""
+    unschedule(context, Clock.BLOCK, job.deadline_ms, Subject.JOB, job_id)
+    if job.claim is not None:
+        unschedule(context, Clock.LIVE, job.claim.deadline_live_ms, Subject.JOB, job_id)
+    if job.acceptance_live_ms is not None:
+        unschedule(context, Clock.LIVE, job.acceptance_live_ms, Subject.JOB, job_id)
+
+
+def _leave_calendar(context: Context, claim: Claim) -> None:
+    if claim.gpu is not None:
+        vacate(context, claim.gpu, claim.claimed_ms)
