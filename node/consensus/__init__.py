@@ -1,0 +1,1 @@
+"""Proof-of-authority consensus with instant finality; README.md is the protocol, simplex.py the core that runs it."""

@@ -1,0 +1,489 @@
+"""Time and I/O around the consensus core: performs its effects exactly in order and tells it what happened.
+
+One task steps the core, so there is nothing to lock. What must be durable before something else is awaited; execution
+runs on a thread of its own and answers with an event, so that a heavy block delays neither votes nor deadlines. The
+driver judges nothing: an invalid block is an answer to the core, and every local failure ends the node. It is never
+turned into a vote.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from chain.block import Block
+from chain.certificate import Certificate
+from chain.errors import LedgerError
+from chain.evidence import ConflictingVotes
+from node.consensus.events import (
+    Advanced,
+    Behind,
+    BlockBuilt,
+    BlockExecuted,
+    Broadcast,
+    BuildBlock,
+    Commit,
+    DeadlineReached,
+    Effect,
+    Event,
+    ExecuteBlock,
+    Executor,
+    Halt,
+    Head,
+    MessageReceived,
+    Moment,
+    PeerConnected,
+    PeerDisconnected,
+    Persist,
+    RaiseFloor,
+    ReportConflict,
+    ReportPeer,
+    Send,
+    ServeBlock,
+    ServeFinalization,
+    SetDeadline,
+    SignVote,
+    Started,
+    Timer,
+    VoteSigned,
+    WorkAvailable,
+)
+from node.consensus.signer import Signer
+from node.consensus.simplex import Simplex
+from node.network.frames import Priority
+from node.network.messages import (
+    BlockResponse,
+    Certificates,
+    ConsensusMessage,
+    Message,
+    encode_message,
+)
+from node.network.stream import Cancellable, Clock
+
+PEER_QUEUE_BYTES = 16 << 20
+"""Undelivered consensus messages of one peer; above it nothing more is read from that peer."""
+MAXIMUM_SERVING = 64
+"""Answers being prepared for peers; a request above it is dropped, for peers ask again."""
+PENALTY_POINTS = 50
+"""What an invalid consensus message costs its sender."""
+_QUIET_PASSES = 4
+_MOST_PASSES = 1_000
+_LONGEST_WAIT_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class ConsensusHalted(LedgerError):
+    """The core found that to go on would risk the ledger."""
+
+    code = 2311
+    hint = "Do not restart it blindly: compare this node's state and version with those of the other authorities."
+
+
+class Links(Protocol):
+    """What the driver needs of the peer network; `node.network.peers.PeerNetwork` is one."""
+
+    def send(self, peer_key: bytes, payload: bytes, priority: Priority = ...) -> bool: ...
+
+    def broadcast(self, payload: bytes, priority: Priority = ...) -> int: ...
+
+    def penalise(self, peer_key: bytes, points: int, reason: str) -> None: ...
+
+
+class Work(Protocol):
+    """Whether there is something to put in a block."""
+
+    def pending(self) -> bool:
+        """Whether a transaction can be included now. Called on the event loop."""
+
+    def due_ms(self) -> int | None:
+        """Wall time at which the ledger itself has something to do in the present state. Called on a worker thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Whom the driver tells what is not its own business. All are called on the event loop."""
+
+    behind: Callable[[bytes, int], None]
+    """(peer, height): the peer shows or claims that this height is final."""
+    conflict: Callable[[ConflictingVotes], None]
+    advanced: Callable[[Head], None]
+    """There is a new head, and the core knows it."""
+
+
+def message_priority(message: Message) -> Priority:
+    """The lane of a consensus message: a block that one peer lacks must not delay the votes of all."""
+    return Priority.NORMAL if isinstance(message, BlockResponse) else Priority.URGENT
+
+
+class Driver:
+    """Runs one consensus core. `start`, then feed it; `wait_failed` returns when it cannot go on; then `stop`."""
+
+    def __init__(
+        self,
+        core: Simplex,
+        executor: Executor,
+        signer: Signer | None,
+        links: Links,
+        work: Work,
+        reports: Reports,
+        *,
+        clock: Clock,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """
+        Args:
+            signer: None for a node that never votes.
+            clock: monotonic; the one that stamps what arrives on links.
+            wall_ms: the machine's time of day, milliseconds since 1970, UTC.
+        """
+        self._core = core
+        self._executor = executor
+        self._signer = signer
+        self._links = links
+        self._work = work
+        self._reports = reports
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self._inbox: deque[tuple[Event, int]] = deque()
+        self._answers: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._queued: dict[bytes, int] = {}
+        self._room: dict[bytes, asyncio.Event] = {}
+        self._received = 0
+        self._timers: dict[Timer, Cancellable] = {}
+        self._due_timer: Cancellable | None = None
+        self._work_queued = False
+        self._may_propose = True
+        self._serving = 0
+        self._stopping = False
+        self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Execution may take seconds. What a vote waits for must not wait behind it.
+        self._execution = ThreadPoolExecutor(1, "execution")
+        self._durable = ThreadPoolExecutor(1, "durable")
+
+    @property
+    def head(self) -> Head:
+        """The last final block that the core knows."""
+        return self._core.head
+
+    @property
+    def view(self) -> int:
+        return self._core.view
+
+    async def start(self) -> None:
+        """Read what was durable, execute the candidates again and start the core. Raises what reading raises."""
+        head, candidates, certificates = await self._on(self._execution, self._restore)
+        has_work = await self._has_work()
+        votes = () if self._signer is None else self._signer.votes()
+        self._put(Started(self._now(), head, candidates, certificates, votes, has_work))
+        self._task = asyncio.create_task(self._run(), name="consensus")
+
+    async def stop(self) -> None:
+        """End after the effect at hand. Nothing of the driver runs or writes any more once this returns."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for room in self._room.values():
+            room.set()
+        await asyncio.to_thread(self._shut_workers)
+
+    async def wait_failed(self) -> BaseException:
+        """Wait until a failure ends the node; what it was."""
+        return await asyncio.shield(self._failed)
+
+    # What happens outside; all on the event loop.
+
+    def receive(
+        self, peer: bytes, message: ConsensusMessage, size: int, received_at: float
+    ) -> Awaitable[None] | None:
+        """Take a message whose last byte arrived at `received_at` by the clock.
+
+        The result, if any, is to be awaited before more is read from this peer.
+        """
+        self._received += 1
+        self._queued[peer] = self._queued.get(peer, 0) + size
+        self._inbox.append((MessageReceived(self._moment(received_at), peer, message), size))
+        self._wake.set()
+        if self._queued[peer] <= PEER_QUEUE_BYTES:
+            return None
+        return self._room.setdefault(peer, asyncio.Event()).wait()
+
+    def connected(self, peer: bytes) -> None:
+        """A link was made, or replaced."""
+        self._put(PeerConnected(self._now(), peer))
+
+    def disconnected(self, peer: bytes) -> None:
+        """A link ended."""
+        self._put(PeerDisconnected(self._now(), peer))
+
+    def work_available(self) -> None:
+        """There is something to put in a block. Cheap; may repeat."""
+        if not self._work_queued:
+            self._work_queued = True
+            self._put(WorkAvailable(self._now()))
+
+    def allow_proposals(self, allowed: bool) -> None:
+        """A node that knows that it lags does not propose; it goes on voting."""
+        self._may_propose = allowed
+
+    async def apply_final(self, block: Block, finalization: Certificate) -> Head | None:
+        """Execute and commit a block above the head whose finalization was verified, for synchronisation.
+
+        Returns the new head, or None if the block is invalid here. Tell the core with `announce`.
+        """
+
+        def apply() -> Head | None:
+            if block.header.parent_hash == self._executor.head().hash and self._executor.execute(block) is not None:
+                return None
+            return self._executor.commit(block, finalization)
+
+        return await self._on(self._execution, apply)
+
+    async def announce(self, head: Head) -> None:
+        """Tell the core of a head that synchronisation reached."""
+        has_work = await self._has_work()
+        self._put(Advanced(self._now(), head, has_work))
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the core for a failure, here or elsewhere in the node."""
+        if not self._failed.done():
+            self._failed.set_result(error)
+        self._wake.set()
+
+    # The one task that steps the core.
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopping and not self._failed.done():
+                event = self._take()
+                if event is None:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                for effect in self._core.step(event):
+                    if self._stopping or self._failed.done():
+                        break
+                    await self._perform(effect)
+                if isinstance(event, Advanced):
+                    self._reports.advanced(self._core.head)
+        except Exception as error:
+            self.fail(error)
+
+    def _take(self) -> Event | None:
+        if self._answers:
+            return self._answers.popleft()
+        if not self._inbox:
+            return None
+        event, size = self._inbox.popleft()
+        if isinstance(event, MessageReceived):
+            left = self._queued[event.peer] - size
+            if left > 0:
+                self._queued[event.peer] = left
+            else:
+                del self._queued[event.peer]
+            if left <= PEER_QUEUE_BYTES // 2 and event.peer in self._room:
+                self._room.pop(event.peer).set()
+        elif isinstance(event, WorkAvailable):
+            self._work_queued = False
+        return event
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Persist():
+                await self._on(self._durable, lambda: self._executor.persist(effect.blocks, effect.certificates))
+            case SignVote():
+                await self._sign(effect)
+            case Commit():
+                head = await self._on(
+                    self._execution, lambda: self._executor.commit(effect.block, effect.finalization)
+                )
+                self._answers.append(Advanced(self._now(), head, await self._has_work()))
+            case RaiseFloor() if self._signer is not None:
+                signer = self._signer
+                await self._on(self._durable, lambda: signer.raise_floor(effect.epoch, effect.view))
+            case SetDeadline():
+                self._arm(effect.timer, effect.at_ms)
+            case ExecuteBlock():
+                self._spawn(self._execute(effect.block))
+            case BuildBlock():
+                self._spawn(self._build(effect))
+            case Halt():
+                raise ConsensusHalted(reason=effect.reason)
+            case _:
+                self._tell(effect)
+
+    def _tell(self, effect: Effect) -> None:
+        """The effects that only say something."""
+        match effect:
+            case Broadcast():
+                self._links.broadcast(encode_message(effect.message), message_priority(effect.message))
+            case Send():
+                self._send(effect.peer, effect.message)
+            case ServeBlock() | ServeFinalization():
+                if self._serving < MAXIMUM_SERVING:
+                    self._serving += 1
+                    self._spawn(self._serve(effect))
+            case Behind():
+                self._reports.behind(effect.peer, effect.height)
+            case ReportPeer():
+                self._links.penalise(effect.peer, PENALTY_POINTS, effect.reason)
+            case ReportConflict():
+                self._reports.conflict(effect.conflict)
+
+    async def _sign(self, effect: SignVote) -> None:
+        signer = self._signer
+        if signer is None:
+            raise ConsensusHalted(reason="asked for a signature without a key")
+        vote = await self._on(
+            self._durable, lambda: signer.sign(effect.kind, effect.epoch, effect.view, effect.block_hash)
+        )
+        self._answers.append(VoteSigned(self._now(), vote))
+
+    async def _execute(self, block: Block) -> None:
+        def execute() -> tuple[str | None] | None:
+            # Synchronisation may have moved the head meanwhile; the core then learns that before it needs an answer.
+            if block.header.parent_hash != self._executor.head().hash:
+                return None
+            return (self._executor.execute(block),)
+
+        verdict = await self._on(self._execution, execute)
+        if verdict is not None:
+            self._put(BlockExecuted(self._now(), block.hash, verdict[0]))
+
+    async def _build(self, effect: BuildBlock) -> None:
+        def build() -> Block | None:
+            if effect.parent_hash != self._executor.head().hash:
+                return None
+            return self._executor.build(
+                height=effect.height,
+                parent_hash=effect.parent_hash,
+                epoch=effect.epoch,
+                view=effect.view,
+                time_ms=effect.time_ms,
+                proposer=effect.proposer,
+                weight_budget=effect.weight_budget,
+            )
+
+        block = await self._on(self._execution, build) if self._may_propose else None
+        if block is not None:
+            self._put(BlockBuilt(self._now(), effect.view, block))
+
+    async def _serve(self, effect: ServeBlock | ServeFinalization) -> None:
+        try:
+            if isinstance(effect, ServeBlock):
+                block = await self._on(self._execution, lambda: self._executor.block(effect.block_hash))
+                answer = None if block is None else BlockResponse(block)
+                if answer is not None:
+                    self._send(effect.peer, answer)
+            else:
+                proof = await self._on(self._execution, lambda: self._executor.finalization(effect.height))
+                if proof is not None:
+                    self._send(effect.peer, Certificates((proof,)))
+        finally:
+            self._serving -= 1
+
+    def _send(self, peer: bytes, message: ConsensusMessage) -> None:
+        self._links.send(peer, encode_message(message), message_priority(message))
+
+    # Timers.
+
+    def _arm(self, timer: Timer, at_ms: int) -> None:
+        earlier = self._timers.pop(timer, None)
+        if earlier is not None:
+            earlier.cancel()
+        delay = max(0.0, at_ms / 1_000 - self._clock.now())
+        self._timers[timer] = self._clock.call_later(delay, lambda: self._settle(timer, at_ms, self._received, 0, 0))
+
+    def _settle(self, timer: Timer, at_ms: int, seen: int, quiet: int, passes: int) -> None:
+        """Deliver a deadline once the loop has handed over all input that arrived before it.
+
+        Bytes pass from the socket to the decoder to here in a few turns of the loop. After a pause of the machine
+        there may be much of it, and none of it is late.
+        """
+        if self._stopping:
+            return
+        quiet = quiet + 1 if seen == self._received else 0
+        if quiet < _QUIET_PASSES and passes < _MOST_PASSES:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._settle, timer, at_ms, self._received, quiet, passes + 1)
+            return
+        now = self._now()
+        # A timer may fire within its resolution before its time, which the core would take for a stale one.
+        self._put(DeadlineReached(Moment(max(now.monotonic_ms, at_ms), now.wall_ms), timer))
+
+    async def _has_work(self) -> bool:
+        """Whether a block has something to do now; else arms the timer for when it will."""
+        due_ms = await self._on(self._execution, self._work.due_ms)
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+            self._due_timer = None
+        wait = None if due_ms is None else (due_ms - self._wall_ms()) / 1_000
+        if self._work.pending() or (wait is not None and wait <= 0):
+            return True
+        if wait is not None:
+            # The time of day may jump, so a long wait is looked at again.
+            self._due_timer = self._clock.call_later(min(wait, _LONGEST_WAIT_SECONDS), self._check_due)
+        return False
+
+    def _check_due(self) -> None:
+        self._due_timer = None
+        if not self._stopping:
+            self._spawn(self._report_due())
+
+    async def _report_due(self) -> None:
+        if await self._has_work():
+            self.work_available()
+
+    # Small parts.
+
+    def _restore(self) -> tuple[Head, tuple[Block, ...], tuple[Certificate, ...]]:
+        head = self._executor.head()
+        candidates = tuple(self._executor.candidates())
+        for block in candidates:
+            if block.header.parent_hash == head.hash:
+                invalid = self._executor.execute(block)
+                if invalid is not None:
+                    raise ConsensusHalted(reason=f"a stored candidate is invalid: {invalid}", block_hash=block.hash)
+        return head, candidates, tuple(self._executor.certificates())
+
+    def _put(self, event: Event) -> None:
+        self._inbox.append((event, 0))
+        self._wake.set()
+
+    def _now(self) -> Moment:
+        return Moment(int(self._clock.now() * 1_000), self._wall_ms())
+
+    def _moment(self, instant: float) -> Moment:
+        """A past instant of the clock, by both clocks."""
+        return Moment(int(instant * 1_000), self._wall_ms() - int((self._clock.now() - instant) * 1_000))
+
+    async def _on(self, worker: ThreadPoolExecutor, call: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(worker, call)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self.fail(error)
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _shut_workers(self) -> None:
+        self._execution.shutdown()
+        self._durable.shutdown()
