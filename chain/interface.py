@@ -591,15 +591,17 @@ class QuoteParams:
 
 
 @dataclass(frozen=True, slots=True)
-class Refund:
-    """What the renter gets back by ending the booking at some time."""
+class Outcome:
+    """One way in which a quoted booking may end."""
 
-    what: Literal["cancel", "release", "no_show"]
+    what: str
     at_ms: Milliseconds
-    gross: AmountText
-    """What the provider's side earns, market fee included."""
+    charged: AmountText
+    """What the renter pays in the end."""
     refund: AmountText
-    """Returned of the cost, the forfeited collateral on top."""
+    """What returns to the renter of the cost."""
+    compensation: AmountText
+    """What the renter gets of the provider's collateral on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -621,7 +623,7 @@ class Quote:
     collateral: AmountText
     """Of the provider's stake; the renter's if the provider does not show up."""
     terms_versions: tuple[int, ...]
-    refunds: tuple[Refund, ...]
+    outcomes: tuple[Outcome, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -638,14 +640,10 @@ class BookingView:
     escrow: EscrowRecord
     earned: AmountText
     """Gross, market fee included, by now."""
-    remaining: AmountText
-    """Of the cost, not yet earned."""
-    paid: AmountText
-    """Net, to the provider so far."""
+    refund_if_ended: AmountText
+    """What would return to the renter if the booking were cancelled or released now."""
     seconds_left: int
     """Until its end; 0 once it has ended."""
-    activate_by_live_ms: int | None
-    """Live time by which the provider must activate it, once its start has passed."""
     payment_in_seconds: int | None
     """Live time until the last payment, while it is closing."""
 
@@ -872,7 +870,8 @@ class NodeStatusView:
     waiting: str | None
     """For example `waiting for quorum 1/2`."""
     syncing: bool
-    target_height: Height | None
+    target_height: Height
+    """What it is fetching; its own height when it is not syncing."""
     mempool_size: int
 
 
