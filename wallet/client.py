@@ -115,26 +115,30 @@ class NodeClient:
 
     def _post(self, payload: Any) -> Any:
         body = json.dumps(payload).encode()
-        headers = {"Content-Type": "application/json"}
-        for attempt in (1, 2):
-            fresh = self._connection.sock is None
+        if self._connection.sock is None:
+            status, data = self._exchange(body)
+        else:
             try:
-                self._connection.request("POST", self._path, body, headers)
-                response = self._connection.getresponse()
-                data = response.read(MAXIMUM_ANSWER_BYTES + 1)
-                break
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
+                status, data = self._exchange(body)
+            except NodeUnreachable:
                 # A kept connection may have been closed meanwhile; every call may be repeated, also tx.submit.
-                if fresh or attempt == 2:
-                    raise NodeUnreachable(url=self.url, reason=_reason(error)) from error
+                status, data = self._exchange(body)
         if len(data) > MAXIMUM_ANSWER_BYTES:
             self._connection.close()
             raise UnreadableAnswer(url=self.url, reason="too large")
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise UnreadableAnswer(url=self.url, reason=f"HTTP {response.status}, not JSON") from error
+            raise UnreadableAnswer(url=self.url, reason=f"HTTP {status}, not JSON") from error
+
+    def _exchange(self, body: bytes) -> tuple[int, bytes]:
+        try:
+            self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+            response = self._connection.getresponse()
+            return response.status, response.read(MAXIMUM_ANSWER_BYTES + 1)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise NodeUnreachable(url=self.url, reason=_reason(error)) from error
 
     def _error(self, error: Any) -> RpcError:
         if not isinstance(error, dict) or type(error.get("code")) is not int:

@@ -82,16 +82,12 @@ class Network:
 
 def read_network(client: NodeClient) -> Network:
     """Ask a node which network it serves. Raises as `NodeClient.call`."""
-    info, view = _all(client.batch([("chain.info", {}), ("chain.params", {})]))
+    info, view = client.batch([("chain.info", {}), ("chain.params", {})])
+    for answer in (info, view):
+        if isinstance(answer, RpcError):
+            raise answer
     parameters = from_json(Parameters, view.parameters, info.prefix)
     return Network(info.chain_id, info.prefix, parameters, view.as_of.time_ms)
-
-
-def _all(results: list[object]) -> list[object]:
-    for result in results:
-        if isinstance(result, RpcError):
-            raise result
-    return results
 
 
 def build(
