@@ -283,7 +283,7 @@ class Confirm(Action):
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class Cancel(Action):
-    """The renter gives up a booking before its start, for the smallest charge."""
+    """The renter gives up a booking before its start, for the smallest charge, also when it was activated early."""
 
     code: ClassVar[int] = 34
     name: ClassVar[str] = "booking.cancel"
@@ -293,7 +293,7 @@ class Cancel(Action):
 
     def check(self, context: Context) -> None:
         booking = _as_renter(context, self.booking)
-        require_status(self.booking, booking, BookingStatus.RESERVED)
+        require_status(self.booking, booking, BookingStatus.RESERVED, BookingStatus.ACTIVE)
         if context.time_ms >= booking.start_ms:
             raise BookingStarted(booking=self.booking, start_ms=booking.start_ms)
 

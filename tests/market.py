@@ -1,0 +1,150 @@
+"""A provider with GPUs and a renter on a ledger in memory: the stage on which the tests of the market play."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chain.action import Action
+from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve
+from chain.actions.gpus import RegisterGpu
+from chain.booking import BOOKINGS, Booking
+from chain.crypto.hashing import sha256, tagged_hash
+from chain.escrow import Escrow, escrow_of
+from chain.inventory import Gpu, Hardware, Terms, read_gpu
+from chain.parameters import Parameters
+from chain.result import TransactionResult
+from chain.schema import COIN
+from chain.stake import Stake, stake_of
+from tests.ledger import Ledger, Person, make_specification, subject
+
+PRICE = 2 * COIN
+"""Of one GPU-hour."""
+UNHURRIED = Parameters(heartbeat_timeout_seconds=30 * 86_400)
+"""A development network whose GPUs stay online by themselves, for tests about something else."""
+
+
+def hardware(name: str) -> Hardware:
+    """A device with this name's hash."""
+    return Hardware(
+        model="RTX 4090",
+        memory_mb=24_576,
+        cuda_cores=16_384,
+        cuda_version="12.4",
+        region="eu-west",
+        attributes=("nvlink=no",),
+        hardware_hash=sha256(f"hardware {name}".encode()),
+    )
+
+
+def terms(price: int = PRICE, minimum: int = 60, maximum: int = 30 * 86_400, horizon: int = 90 * 86_400) -> Terms:
+    """What a provider asks for; durations in seconds."""
+    return Terms(price, minimum, maximum, horizon)
+
+
+class Market(Ledger):
+    """A ledger on which `provider` has listed GPUs that `renter` may book; `other` is a stranger."""
+
+    def __init__(
+        self,
+        gpus: int = 1,
+        *,
+        parameters: Parameters = UNHURRIED,
+        price: int = PRICE,
+        minimum: int = 60,
+        stake: int = 1_000 * COIN,
+        balance: int = 10_000 * COIN,
+        check: bool = True,
+    ) -> None:
+        self.provider, self.renter, self.other = Person("provider"), Person("renter"), Person("other")
+        people = (self.provider, self.renter, self.other)
+        super().__init__(make_specification(people, balance=balance, stake=stake, parameters=parameters), check=check)
+        self.gpus = tuple(self.register(str(index), terms(price, minimum)) for index in range(gpus))
+
+    def register(self, name: str, offer: Terms | None = None, owner: Person | None = None) -> bytes:
+        """The id of a new GPU."""
+        result = self.do(owner or self.provider, RegisterGpu(hardware(name), offer or terms()))
+        return subject(result, "gpu.registered", "gpu")
+
+    def reservation(
+        self,
+        gpus: Sequence[bytes] = (),
+        *,
+        seconds: int = 3_600,
+        start_ms: int = 0,
+        max_cost: int = 10**15,
+    ) -> Reserve:
+        """The action that books these GPUs (all of the market's if none is given)."""
+        chosen = tuple(gpus) or self.gpus
+        return Reserve(chosen, start_ms, seconds, max_cost, (1,) * len(chosen), b"\x09" * 32)
+
+    def reserve(
+        self,
+        gpus: Sequence[bytes] = (),
+        *,
+        seconds: int = 3_600,
+        after_seconds: int = 0,
+        after_ms: int = 1_000,
+        renter: Person | None = None,
+    ) -> bytes:
+        """The id of a new booking, which starts `after_seconds` after the block that includes it."""
+        start_ms = self.time_ms + after_ms + after_seconds * 1_000 if after_seconds else 0
+        action = self.reservation(gpus, seconds=seconds, start_ms=start_ms)
+        return subject(self.do(renter or self.renter, action, after_ms=after_ms), "booking.reserved", "booking")
+
+    def activate(self, booking: bytes, *, after_ms: int = 1_000) -> TransactionResult:
+        return self.do(self.provider, Activate(booking, b"sealed access"), after_ms=after_ms)
+
+    def active(self, gpus: Sequence[bytes] = (), *, seconds: int = 3_600) -> bytes:
+        """The id of a booking that the provider activates in the block that reserves it: it earns from its start."""
+        reserving = self.sign(self.renter, self.reservation(gpus, seconds=seconds))
+        booking_id = derived_id(reserving.txid, "booking")
+        activating = self.sign(self.provider, Activate(booking_id, b"sealed access"))
+        results = self.block(reserving, activating)
+        assert all(result.succeeded for result in results), results
+        return booking_id
+
+    def release(self, booking: bytes, *, after_ms: int = 1_000) -> TransactionResult:
+        return self.do(self.renter, Release(booking), after_ms=after_ms)
+
+    def confirm(self, booking: bytes, *, after_ms: int = 1_000) -> TransactionResult:
+        return self.do(self.renter, Confirm(booking), after_ms=after_ms)
+
+    def cancel(self, booking: bytes, *, after_ms: int = 1_000) -> TransactionResult:
+        return self.do(self.renter, Cancel(booking), after_ms=after_ms)
+
+    def refused(self, sender: Person, *actions: Action, after_ms: int = 1_000) -> tuple[str, dict[str, object]]:
+        """The error name and data of a transaction that must fail."""
+        result = self.run(sender, *actions, after_ms=after_ms)
+        assert not result.succeeded, "the transaction succeeded"
+        return result.error, dict(result.error_data)
+
+    def booking(self, booking: bytes) -> Booking:
+        found = BOOKINGS.get(self.view, booking)
+        assert found is not None
+        return found
+
+    def escrow(self, booking: bytes) -> Escrow:
+        return escrow_of(self.view, booking)
+
+    def gpu(self, gpu: bytes) -> Gpu:
+        return read_gpu(self.view, gpu)
+
+    def stake(self, person: Person) -> Stake:
+        return stake_of(self.view, person.address)
+
+    def wait_until(self, time_ms: int, step_ms: int = 10_000) -> None:
+        """Let time pass in empty blocks up to a block at exactly this block time."""
+        self.wait(time_ms - self.time_ms, step_ms)
+
+    def wealth(self, person: Person) -> int:
+        """Balance and stake of a person, base units."""
+        return self.balance(person) + self.stake(person).amount
+
+
+def derived_id(txid: bytes, domain: str, count: int = 1) -> bytes:
+    """The id that the transaction gives to the `count`-th record it creates."""
+    return tagged_hash(f"aitbc/id/{domain}/1", txid, count.to_bytes(4, "big"))
+
+
+def altered(parameters: Parameters = UNHURRIED, **changes: int) -> Parameters:
+    """These parameters with some changed."""
+    return replace(parameters, **changes)
