@@ -12,7 +12,7 @@ from typing import Annotated
 
 from chain import escrow, stake
 from chain.action import Clock, Context
-from chain.clocks import live_instant
+from chain.clocks import live_before, live_instant
 from chain.errors import NotFound
 from chain.inventory import read_gpu, vacate
 from chain.schedule import Subject, schedule, unschedule
@@ -178,7 +178,7 @@ def _await_activation(context: Context, booking_id: bytes, booking: Booking) -> 
     start_live_ms = live_instant(context.view, booking.start_ms)
     patience_ms = booking.patience_ms
     if context.time_ms >= booking.end_ms:
-        waited_ms = live_instant(context.view, booking.end_ms) - start_live_ms
+        waited_ms = live_before(context.view, booking.end_ms) - start_live_ms
         if waited_ms >= patience_ms:
             return _no_show(context, booking_id, booking)
         return _abandon(context, booking_id, booking)

@@ -77,3 +77,15 @@ def live_instant(view: View, time_ms: int) -> int:
     for resumed, outage in OUTAGES.scan(view, b"", u64(time_ms), reverse=True):
         return outage.live_ms + time_ms - int.from_bytes(resumed, "big")
     return max(0, time_ms - read_clocks(view).genesis_ms)
+
+
+def live_before(view: View, time_ms: int) -> int:
+    """As `live_instant`, but an instant within an outage, or its last, counts as the moment the chain stopped.
+
+    For a time that ran out while nobody could act: the gap that an outage adds to live time counts against nobody.
+    """
+    for _, outage in OUTAGES.scan(view, u64(time_ms)):
+        if outage.began_ms < time_ms:
+            return live_instant(view, outage.began_ms)
+        break
+    return live_instant(view, time_ms)
