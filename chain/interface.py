@@ -87,11 +87,11 @@ ProfileRecord = Annotated[Json, RecordOf("chain.actions.accounts", "Profile")]
 GpuRecord = Annotated[Json, RecordOf("chain.inventory", "Gpu")]
 BookingRecord = Annotated[Json, RecordOf("chain.booking", "Booking")]
 EscrowRecord = Annotated[Json, RecordOf("chain.escrow", "Escrow")]
-JobRecord = Json
-ReceiptRecord = Json
-ReviewRecord = Json
-MultisigRecord = Json
-ProposalRecord = Json
+JobRecord = Annotated[Json, RecordOf("chain.job", "Job")]
+ReceiptRecord = Annotated[Json, RecordOf("chain.job", "Receipt")]
+ReviewRecord = Annotated[Json, RecordOf("chain.actions.reviews", "Review")]
+MultisigRecord = Annotated[Json, RecordOf("chain.actions.multisig", "Multisig")]
+ProposalRecord = Annotated[Json, RecordOf("chain.actions.multisig", "Proposal")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,8 +385,6 @@ class StakeAmounts:
     collateral: AmountText
     """The part reserved by live GPUs, bookings and claims."""
     locked_until_ms: Milliseconds
-    unbonding: AmountText
-    """On its way back to the balance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,6 +459,8 @@ class StakeView:
     as_of: AsOf
     address: AddressText
     stake: StakeAmounts
+    unbonding: AmountText
+    """On its way back to the balance, all together."""
     unbondings: tuple[UnbondingView, ...]
 
 
@@ -759,12 +759,17 @@ class ReceiptsParams:
 class ReceiptView:
     hash: HashHex
     """What the next receipt and the acceptance name."""
-    receipt: ReceiptRecord
+    height: Height
+    time_ms: Milliseconds
+    """Block time at which it came in."""
+    txid: HashHex
+    receipt: ReceiptRecord | None
+    """None if it came in through a multisig account's proposal; look into that transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Oldest first: a chain, each naming the hash of the one before."""
+    """Newest first: a chain, each naming the hash of the one before."""
 
     as_of: AsOf
     job: HashHex
@@ -786,7 +791,10 @@ class ReviewListParams:
 @dataclass(frozen=True, slots=True)
 class ReviewView:
     id: HashHex
+    """Of the booking or job that is reviewed."""
     review: ReviewRecord
+    comment: str | None
+    """None if it came in through a multisig account's proposal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -918,9 +926,7 @@ class ProofAccountParams:
 
 @dataclass(frozen=True, slots=True)
 class ProofRecordParams:
-    kind: Literal[
-        "account", "stake", "profile", "gpu", "booking", "escrow", "job", "receipt", "review", "multisig", "proposal"
-    ]
+    kind: Literal["account", "stake", "profile", "gpu", "booking", "escrow", "job", "review", "multisig", "proposal"]
     key: BytesHex
     """The record's key: an id, or an address in hexadecimal."""
 
@@ -1051,7 +1057,7 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("booking.money", BookingParams, BookingMoney, "The money story of a booking by height."),
     ("job.get", JobParams, JobDetails, "A job as of now."),
     ("job.list", JobListParams, JobList, "Jobs, newest first."),
-    ("job.receipts", ReceiptsParams, Receipts, "The receipts of a job, oldest first."),
+    ("job.receipts", ReceiptsParams, Receipts, "The receipts of a job, newest first."),
     ("review.list", ReviewListParams, Reviews, "Reviews, newest first."),
     ("stake.get", AccountParams, StakeView, "The stake of an account and what is unbonding."),
     ("multisig.get", MultisigParams, MultisigDetails, "A multisig account."),
