@@ -57,20 +57,29 @@ def unschedule(context: Context, clock: Clock, due_ms: int, subject: Subject, id
 
 
 def run_due(context: Context, budget: int) -> int:
-    """Run due items in order of (clock, due, subject) within a weight budget; returns the weight used."""
+    """Run due items in order of (due, subject) within a weight budget; returns the weight used.
+
+    Block time has half of the budget, live time the rest, and block time what that leaves: a flood of items on one
+    clock cannot hold up the other.
+    """
+    used = _run_clock(context, Clock.BLOCK, budget // 2)
+    used += _run_clock(context, Clock.LIVE, budget - used)
+    return used + _run_clock(context, Clock.BLOCK, budget - used)
+
+
+def _run_clock(context: Context, clock: Clock, budget: int) -> int:
     used = 0
-    for clock in Clock:
-        while used + DUE_ITEM_WEIGHT <= budget:
-            limit = (budget - used) // DUE_ITEM_WEIGHT
-            batch = _due(context.view, clock, context.now(clock), limit)
-            if not batch:
-                break
-            for key in batch:
-                if DUE.get(context.view, key) is None:
-                    continue  # an earlier item of this batch took it off the queue
-                DUE.delete(context.view, key)
-                DUE_HANDLERS[key[9]](context, key[10:])
-                used += DUE_ITEM_WEIGHT
+    while used + DUE_ITEM_WEIGHT <= budget:
+        limit = (budget - used) // DUE_ITEM_WEIGHT
+        batch = _due(context.view, clock, context.now(clock), limit)
+        if not batch:
+            break
+        for key in batch:
+            if DUE.get(context.view, key) is None:
+                continue  # an earlier item of this batch took it off the queue
+            DUE.delete(context.view, key)
+            DUE_HANDLERS[key[9]](context, key[10:])
+            used += DUE_ITEM_WEIGHT
     return used
 
 

@@ -40,6 +40,9 @@ MAXIMUM_VALIDITY_MS = 3_600_000
 BASE_WEIGHT = 1
 """Weight of a transaction beside its actions."""
 
+IDEMPOTENCY_WEIGHT = 6
+"""Weight of remembering an idempotency id, and of forgetting it a day later."""
+
 
 @record(version=1)
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Transaction:
     @property
     def weight(self) -> int:
         """Work in units of one transfer; what fee and block budget count."""
-        return BASE_WEIGHT + sum(action.weight() for action in self.body.actions)
+        return body_weight(self.body)
 
     @property
     def size(self) -> int:
@@ -115,6 +118,12 @@ class Transaction:
     def describe(self, prefix: str) -> list[tuple[str, str]]:
         """Every field as (name, text) in human units, for a person who is about to sign."""
         return describe_body(self.body, prefix)
+
+
+def body_weight(body: Body) -> int:
+    """Weight of a transaction with this body, what it schedules included."""
+    remembered = 0 if body.idempotency_id is None else IDEMPOTENCY_WEIGHT
+    return BASE_WEIGHT + remembered + sum(action.weight() for action in body.actions)
 
 
 def signing_bytes(body_bytes: bytes) -> bytes:

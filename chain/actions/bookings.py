@@ -13,6 +13,7 @@ from chain.booking import (
     BookingStatus,
     advance,
     cancel,
+    clear_overdue,
     close,
     collateral_of,
     cost_of,
@@ -131,6 +132,7 @@ class Reserve(Action):
         if cost > self.max_cost:
             raise TermsMoved(cost=cost, max_cost=self.max_cost)
         for gpu_id in self.gpus:
+            clear_overdue(context, gpu_id)
             require_vacant(context.view, gpu_id, start_ms, end_ms)
         return Plan(
             gpus=gpus,

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from chain import stake
 from chain.action import Action, Clock, Context, Family
+from chain.booking import clear_overdue
 from chain.errors import InvalidField, LedgerError, NotAuthorized
 from chain.inventory import (
     GPUS,
@@ -65,7 +66,7 @@ class RegisterGpu(Action):
         if self.terms.horizon_seconds > parameters.booking_horizon_seconds:
             raise TermsOutOfRange(field="horizon_seconds", maximum=parameters.booking_horizon_seconds)
         claim = HARDWARE.get(context.view, self.hardware.hardware_hash)
-        if claim is not None:
+        if claim is not None and _listed(context, claim.gpu).status is not GpuStatus.RETIRED:
             raise HardwareTaken(gpu=claim.gpu)
         stake.require_free(context.view, context.sender, parameters.collateral_per_gpu)
 
@@ -95,9 +96,16 @@ class RegisterGpu(Action):
         )
 
 
+def _listed(context: Context, gpu_id: bytes) -> Gpu:
+    """The GPU; retired, if it was only waiting for bookings that are over by now. Raises NotFound."""
+    if read_gpu(context.view, gpu_id).status is GpuStatus.RETIRING:
+        clear_overdue(context, gpu_id)
+    return read_gpu(context.view, gpu_id)
+
+
 def require_owner(context: Context, gpu_id: bytes) -> Gpu:
     """The GPU, if the sender owns it and it is listed. Raises NotFound, NotAuthorized or GpuRetired."""
-    gpu = read_gpu(context.view, gpu_id)
+    gpu = _listed(context, gpu_id)
     if gpu.owner != context.sender:
         raise NotAuthorized(needed="provider", account=gpu.owner)
     if gpu.status is GpuStatus.RETIRED:
