@@ -65,7 +65,7 @@ from node.network.stream import Cancellable, Clock
 
 PEER_QUEUE_BYTES = 16 << 20
 """Undelivered consensus messages of one peer; above it nothing more is read from that peer."""
-MAXIMUM_SERVING = 64
+MAXIMUM_SERVING = 16
 """Answers being prepared for peers; a request above it is dropped, for peers ask again."""
 PENALTY_POINTS = 50
 """What an invalid consensus message costs its sender."""
@@ -98,10 +98,10 @@ class Work(Protocol):
     """Whether there is something to put in a block."""
 
     def pending(self) -> bool:
-        """Whether a transaction can be included now. Called on the event loop."""
+        """Whether a transaction can be included now."""
 
     def due_ms(self) -> int | None:
-        """Wall time at which the ledger itself has something to do in the present state. Called on a worker thread."""
+        """Time of day at which the ledger itself has something to do in the present state; None if never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,7 @@ class Driver:
         # Execution may take seconds. What a vote waits for must not wait behind it.
         self._execution = ThreadPoolExecutor(1, "execution")
         self._durable = ThreadPoolExecutor(1, "durable")
+        self._reading = ThreadPoolExecutor(1, "reading")
 
     @property
     def head(self) -> Head:
@@ -175,12 +176,18 @@ class Driver:
 
     @property
     def view(self) -> int:
+        """The view of the head's next epoch in which the core is."""
         return self._core.view
+
+    @property
+    def durable_head(self) -> Head:
+        """The last final block on disk; at times a step ahead of what the core knows."""
+        return self._executor.head()
 
     async def start(self) -> None:
         """Read what was durable, execute the candidates again and start the core. Raises what reading raises."""
         head, candidates, certificates = await self._on(self._execution, self._restore)
-        has_work = await self._has_work()
+        has_work = self._has_work()
         votes = () if self._signer is None else self._signer.votes()
         self._put(Started(self._now(), head, candidates, certificates, votes, has_work))
         self._task = asyncio.create_task(self._run(), name="consensus")
@@ -208,7 +215,7 @@ class Driver:
 
     def receive(
         self, peer: bytes, message: ConsensusMessage, size: int, received_at: float
-    ) -> Awaitable[None] | None:
+    ) -> Awaitable[object] | None:
         """Take a message whose last byte arrived at `received_at` by the clock.
 
         The result, if any, is to be awaited before more is read from this peer.
@@ -246,16 +253,16 @@ class Driver:
         """
 
         def apply() -> Head | None:
-            if block.header.parent_hash == self._executor.head().hash and self._executor.execute(block) is not None:
-                return None
-            return self._executor.commit(block, finalization)
+            head = self._executor.head()
+            if block.header.height <= head.height:
+                return head
+            return None if self._executor.execute(block) is not None else self._executor.commit(block, finalization)
 
         return await self._on(self._execution, apply)
 
-    async def announce(self, head: Head) -> None:
+    def announce(self, head: Head) -> None:
         """Tell the core of a head that synchronisation reached."""
-        has_work = await self._has_work()
-        self._put(Advanced(self._now(), head, has_work))
+        self._put(Advanced(self._now(), head, self._has_work()))
 
     def fail(self, error: BaseException) -> None:
         """Stop the core for a failure, here or elsewhere in the node."""
@@ -307,10 +314,8 @@ class Driver:
             case SignVote():
                 await self._sign(effect)
             case Commit():
-                head = await self._on(
-                    self._execution, lambda: self._executor.commit(effect.block, effect.finalization)
-                )
-                self._answers.append(Advanced(self._now(), head, await self._has_work()))
+                head = await self._on(self._execution, lambda: self._commit(effect.block, effect.finalization))
+                self._answers.append(Advanced(self._now(), head, self._has_work()))
             case RaiseFloor() if self._signer is not None:
                 signer = self._signer
                 await self._on(self._durable, lambda: signer.raise_floor(effect.epoch, effect.view))
@@ -384,12 +389,11 @@ class Driver:
     async def _serve(self, effect: ServeBlock | ServeFinalization) -> None:
         try:
             if isinstance(effect, ServeBlock):
-                block = await self._on(self._execution, lambda: self._executor.block(effect.block_hash))
-                answer = None if block is None else BlockResponse(block)
-                if answer is not None:
-                    self._send(effect.peer, answer)
+                block = await self._on(self._reading, lambda: self._executor.block(effect.block_hash))
+                if block is not None:
+                    self._send(effect.peer, BlockResponse(block))
             else:
-                proof = await self._on(self._execution, lambda: self._executor.finalization(effect.height))
+                proof = await self._on(self._reading, lambda: self._executor.finalization(effect.height))
                 if proof is not None:
                     self._send(effect.peer, Certificates((proof,)))
         finally:
@@ -424,9 +428,9 @@ class Driver:
         # A timer may fire within its resolution before its time, which the core would take for a stale one.
         self._put(DeadlineReached(Moment(max(now.monotonic_ms, at_ms), now.wall_ms), timer))
 
-    async def _has_work(self) -> bool:
+    def _has_work(self) -> bool:
         """Whether a block has something to do now; else arms the timer for when it will."""
-        due_ms = await self._on(self._execution, self._work.due_ms)
+        due_ms = self._work.due_ms()
         if self._due_timer is not None:
             self._due_timer.cancel()
             self._due_timer = None
@@ -440,14 +444,15 @@ class Driver:
 
     def _check_due(self) -> None:
         self._due_timer = None
-        if not self._stopping:
-            self._spawn(self._report_due())
-
-    async def _report_due(self) -> None:
-        if await self._has_work():
+        if not self._stopping and self._has_work():
             self.work_available()
 
     # Small parts.
+
+    def _commit(self, block: Block, finalization: Certificate) -> Head:
+        head = self._executor.head()
+        # Synchronisation may have been faster, by this block and more.
+        return head if block.header.height <= head.height else self._executor.commit(block, finalization)
 
     def _restore(self) -> tuple[Head, tuple[Block, ...], tuple[Certificate, ...]]:
         head = self._executor.head()
@@ -487,3 +492,4 @@ class Driver:
     def _shut_workers(self) -> None:
         self._execution.shutdown()
         self._durable.shutdown()
+        self._reading.shutdown()
