@@ -163,7 +163,7 @@ def encode_action(action: Action) -> list[Value]:
 def decode_action(plain: Any) -> Action:
     """The action of a decoded wire form, validated. Raises UnknownAction or InvalidField."""
     match plain:
-        case (int() as code, tuple() as values):
+        case (int() as code, tuple() as values) if type(code) is int:  # true is not 1
             pass
         case _:
             raise InvalidField(record="Action", reason="expected [code, fields]")

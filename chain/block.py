@@ -89,7 +89,9 @@ class Block:
         """The block of these bytes. Raises MalformedEncoding if malformed or if the body is not the header's."""
         plain = decode(data, max_size=MAXIMUM_BLOCK_BYTES)
         match plain:
-            case (1, bytes() as header_bytes, tuple() as body) if len(body) <= MAXIMUM_BLOCK_TRANSACTIONS:
+            case (int() as version, bytes() as header_bytes, tuple() as body) if (
+                type(version) is int and version == 1 and len(body) <= MAXIMUM_BLOCK_TRANSACTIONS
+            ):
                 if not all(type(envelope) is bytes for envelope in body):
                     raise MalformedEncoding(reason="envelopes must be byte strings")
             case _:

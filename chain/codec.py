@@ -28,7 +28,10 @@ _LARGEST = (1 << 64) - 1
 def encode(value: Value) -> bytes:
     """The canonical bytes of a value. Raises MalformedEncoding for a type or range outside the format."""
     _walk(value, MAXIMUM_DEPTH)
-    return cbor2.dumps(value)
+    try:
+        return cbor2.dumps(value)
+    except UnicodeEncodeError as error:
+        raise MalformedEncoding(reason="text is not Unicode") from error
 
 
 def encode_trusted(value: Value) -> bytes:

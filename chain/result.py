@@ -41,7 +41,7 @@ class Pairs(Kind):
 
     def schema(self) -> dict[str, Any]:
         item = {"type": "object", "properties": {self.name_key: {"type": "string"}, self.value_key: {"type": "string"}}}
-        return {"type": "array", "items": item, "maxListOf": self.maximum}
+        return {"type": "array", "items": item, "maxItems": self.maximum}
 
 
 def _show(value: int | str | bytes, prefix: str) -> str:

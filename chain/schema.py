@@ -444,7 +444,7 @@ def from_json(cls: type[R], value: Json, prefix: str) -> R:
 def _located(error: InvalidField, cls: type, name: str) -> InvalidField:
     if "field" in error.data:
         return error
-    return InvalidField(record=cls.__name__, field=name, **error.data)
+    return InvalidField(**{**error.data, "record": cls.__name__, "field": name})
 
 
 def json_schema(cls: type) -> dict[str, Any]:
