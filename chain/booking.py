@@ -14,7 +14,7 @@ from chain import escrow, stake
 from chain.action import Clock, Context
 from chain.clocks import live_before, live_instant
 from chain.errors import NotFound
-from chain.inventory import INTERVALS, read_gpu, vacate
+from chain.inventory import read_gpu, vacate
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
@@ -28,7 +28,7 @@ from chain.schema import (
     Unsigned64,
     record,
 )
-from chain.state.tables import Table, TableId, u64
+from chain.state.tables import Table, TableId
 from chain.state.view import View
 
 MAXIMUM_GPUS = 16
@@ -170,13 +170,6 @@ def current_booking(context: Context, booking_id: bytes) -> Booking:
 def advance(context: Context, booking_id: bytes) -> None:
     """Due handler: bring a booking up to date."""
     if BOOKINGS.get(context.view, booking_id) is not None:
-        current_booking(context, booking_id)
-
-
-def clear_overdue(context: Context, gpu_id: bytes) -> None:
-    """Bring a GPU's started bookings up to date, so that one that is over by the clocks holds neither slot nor GPU."""
-    started = INTERVALS.scan(context.view, gpu_id, gpu_id + u64(context.time_ms + 1))
-    for booking_id in [interval.booking for _, interval in started]:
         current_booking(context, booking_id)
 
 

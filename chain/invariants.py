@@ -104,13 +104,13 @@ def check_calendars(view: View) -> None:
         require(gpu_id != previous_gpu or start >= previous_end, "no two bookings overlap", gpu=gpu_id)
         previous_gpu, previous_end = gpu_id, interval.end_ms
         booked[gpu_id] += 1
-        matches = _holds_time(view, interval.booking, gpu_id, start)
+        matches = _holds_time(view, interval.holder, gpu_id, start)
         require(matches, "a calendar entry has its booking or job", gpu=gpu_id)
     for booking_id, booking in BOOKINGS.scan(view):
         open_now = booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE)
         for gpu_id in booking.gpus:
             entry = INTERVALS.get(view, gpu_id + u64(booking.start_ms))
-            present = entry is not None and entry.booking == booking_id
+            present = entry is not None and entry.holder == booking_id
             require(present == open_now, "an open booking is in the calendar", booking=booking_id)
     _check_claims(view)
     for gpu_id, gpu in GPUS.scan(view):
@@ -124,7 +124,7 @@ def _check_claims(view: View) -> None:
     for job_id, job in JOBS.scan(view):
         if job.claim is not None and job.claim.gpu is not None and job.status in HELD:
             entry = INTERVALS.get(view, job.claim.gpu + u64(job.claim.claimed_ms))
-            require(entry is not None and entry.booking == job_id, "a claimed job is in the calendar", job=job_id)
+            require(entry is not None and entry.holder == job_id, "a claimed job is in the calendar", job=job_id)
 
 
 def _holds_time(view: View, identifier: bytes, gpu_id: bytes, start_ms: int) -> bool:

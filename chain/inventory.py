@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from chain import stake
-from chain.action import Clock, Context
+from chain.action import DUE_HANDLERS, Clock, Context
 from chain.errors import LedgerError, NotFound
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
@@ -21,6 +21,7 @@ from chain.schema import (
     String,
     Timestamp,
     Unsigned,
+    Unsigned8,
     Unsigned32,
     Unsigned64,
     record,
@@ -102,7 +103,9 @@ class Interval:
     """One occupied stretch [start, end) of a GPU's calendar; its start is in its key."""
 
     end_ms: Timestamp
-    booking: Hash
+    subject: Unsigned8
+    """What holds it: a booking or a claimed job (see `chain.schedule.Subject`)."""
+    holder: Hash
 
 
 @record(version=1)
@@ -169,13 +172,20 @@ def require_vacant(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> Non
     conflict = find_conflict(view, gpu_id, start_ms, end_ms)
     if conflict is not None:
         start, interval = conflict
-        raise BookingConflict(gpu=gpu_id, start=start, end=interval.end_ms, conflicting=interval.booking)
+        raise BookingConflict(gpu=gpu_id, start=start, end=interval.end_ms, conflicting=interval.holder)
 
 
-def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, booking: bytes) -> None:
-    """Enter a booking into the calendar. Raises BookingConflict."""
+def clear_overdue(context: Context, gpu_id: bytes) -> None:
+    """Bring what has started on a GPU up to date, so that what is over by the clocks holds neither slot nor GPU."""
+    started = INTERVALS.scan(context.view, gpu_id, gpu_id + u64(context.time_ms + 1))
+    for interval in [interval for _, interval in started]:
+        DUE_HANDLERS[interval.subject](context, interval.holder)
+
+
+def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, subject: Subject, holder: bytes) -> None:
+    """Enter a booking or a job into the calendar. Raises BookingConflict."""
     require_vacant(context.view, gpu_id, start_ms, end_ms)
-    INTERVALS.put(context.view, gpu_id + u64(start_ms), Interval(end_ms, booking))
+    INTERVALS.put(context.view, gpu_id + u64(start_ms), Interval(end_ms, int(subject), holder))
     gpu = read_gpu(context.view, gpu_id)
     GPUS.put(context.view, gpu_id, replace(gpu, open_bookings=gpu.open_bookings + 1))
 

@@ -16,7 +16,7 @@ from chain.fees import required_fee
 from chain.interface import TransactionView
 from chain.parameters import Parameters
 from chain.schema import decode_record, encode_record, from_json
-from chain.transaction import BASE_WEIGHT, Body, Transaction, encode_envelope, signing_bytes
+from chain.transaction import Body, Transaction, body_weight, encode_envelope, signing_bytes
 from wallet.client import NodeClient, RpcError
 from wallet.errors import WalletError
 from wallet.wallet_file import UnlockedWallet
@@ -121,7 +121,7 @@ def build(
     )
     for action in body.actions:
         action.validate()
-    weight = BASE_WEIGHT + sum(action.weight() for action in body.actions)
+    weight = body_weight(body)
     while True:
         size = len(encode_envelope(encode_record(body), bytes(64)))
         fee = required_fee(network.parameters, size, weight) + tip

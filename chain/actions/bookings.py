@@ -13,7 +13,6 @@ from chain.booking import (
     BookingStatus,
     advance,
     cancel,
-    clear_overdue,
     close,
     collateral_of,
     cost_of,
@@ -25,7 +24,7 @@ from chain.booking import (
 )
 from chain.crypto.hashing import sha256
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
-from chain.inventory import Gpu, GpuStatus, GpuUnavailable, current_gpu, occupy, require_vacant
+from chain.inventory import Gpu, GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
 from chain.schedule import Subject, schedule
 from chain.schema import Amount, Hash, ListOf, Octets, PublicKey, Seconds, Timestamp, Unsigned32, record
 
@@ -163,7 +162,7 @@ class Reserve(Action):
         escrow.open_escrow(context, booking_id, context.sender, plan.cost)
         stake.reserve(context.view, plan.provider, plan.collateral)
         for gpu_id in self.gpus:
-            occupy(context, gpu_id, plan.start_ms, plan.end_ms, booking_id)
+            occupy(context, gpu_id, plan.start_ms, plan.end_ms, Subject.BOOKING, booking_id)
         parameters = context.parameters
         booking = Booking(
             renter=context.sender,

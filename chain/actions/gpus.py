@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar
 
 from chain import stake
 from chain.action import Action, Clock, Context, Family
-from chain.booking import clear_overdue
 from chain.errors import InvalidField, LedgerError, NotAuthorized
 from chain.inventory import (
     GPUS,
@@ -15,6 +14,7 @@ from chain.inventory import (
     Hardware,
     HardwareClaim,
     Terms,
+    clear_overdue,
     current_gpu,
     finish_retirement,
     read_gpu,

@@ -8,7 +8,7 @@ from chain.action import Action, Clock, Context, Family
 from chain.bank import account, checked
 from chain.booking import BookingStatus, collateral_of, current_booking
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
-from chain.inventory import Gpu, GpuStatus, GpuUnavailable, current_gpu, occupy, require_vacant
+from chain.inventory import Gpu, GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
 from chain.job import (
     ANY_GPU,
     HELD,
@@ -196,6 +196,7 @@ class ClaimJob(Action):
             return
         if self.gpu is None:
             raise JobNotEligible(job=self.job, reason="a standalone job needs a GPU")
+        clear_overdue(context, self.gpu)
         gpu = current_gpu(context, self.gpu)
         if gpu.owner != context.sender:
             raise NotAuthorized(needed="provider", account=gpu.owner)
@@ -212,7 +213,7 @@ class ClaimJob(Action):
         if job.booking is None and self.gpu is not None:
             collateral, gpu = _collateral(context, job), self.gpu
             stake.reserve(context.view, context.sender, collateral)
-            occupy(context, gpu, context.time_ms, context.time_ms + job.claim_seconds * 1_000, self.job)
+            occupy(context, gpu, context.time_ms, context.time_ms + job.claim_seconds * 1_000, Subject.JOB, self.job)
         deadline_live_ms = context.live_ms + job.claim_seconds * 1_000
         claim = Claim(context.sender, gpu, collateral, context.time_ms, deadline_live_ms)
         claimed = replace(job, status=JobStatus.CLAIMED, claim=claim)

@@ -41,10 +41,10 @@ def _occupied(view: View, gpu_id: bytes, from_ms: int, until_ms: int) -> list[tu
     found = []
     for key, interval in INTERVALS.scan(view, gpu_id, gpu_id + u64(from_ms), reverse=True):
         if interval.end_ms > from_ms:
-            found.append((int.from_bytes(key[32:], "big"), interval.end_ms, interval.booking))
+            found.append((int.from_bytes(key[32:], "big"), interval.end_ms, interval.holder))
         break
     for key, interval in INTERVALS.scan(view, gpu_id + u64(from_ms), gpu_id + u64(until_ms)):
-        found.append((int.from_bytes(key[32:], "big"), interval.end_ms, interval.booking))
+        found.append((int.from_bytes(key[32:], "big"), interval.end_ms, interval.holder))
         if len(found) >= MAXIMUM_SLOTS:
             break
     return found

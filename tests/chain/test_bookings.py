@@ -250,7 +250,7 @@ class TestCalendar:
         second = subject(again, "booking.reserved", "booking")
         entry = INTERVALS.get(market.view, market.gpus[0] + u64(start_ms))
         assert entry is not None
-        assert entry.booking == second
+        assert entry.holder == second
 
 
 class TestActivate:
