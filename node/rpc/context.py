@@ -1,0 +1,135 @@
+"""What RPC handlers may use of the node, and how they read its state.
+
+Every answer about the state comes from one snapshot, so that its parts agree and `as_of` is exact. Quick reads run
+on the event loop; long ones run on two threads of their own, a bounded number at a time, so that neither a scan nor
+a proof delays anybody's vote.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from chain.action import Context
+from chain.clocks import Clocks, read_clocks
+from chain.crypto.address import format_address, parse_address
+from chain.errors import LedgerError
+from chain.interface import AsOf
+from chain.queries.present import present
+from chain.schema import to_json
+from chain.state.view import View
+from genesis.specification import Specification
+from node.mempool import Mempool
+from node.metrics import Metrics
+from node.network.peers import PeerInfo
+from node.rpc.errors import NodeBusy
+from node.status import NodeStatus
+from node.store import Snapshot, Store
+
+READING_THREADS = 2
+MAXIMUM_WAITING_READS = 64
+"""Long reads that run or wait; more are refused."""
+
+T = TypeVar("T")
+
+
+class Submitter(Protocol):
+    """The way of envelopes into the node."""
+
+    async def submit(self, envelopes: Sequence[bytes], source_peer: bytes | None) -> Sequence[bytes | LedgerError]:
+        """For each envelope its txid once it is on disk, or why it is refused."""
+        ...
+
+
+class Read:
+    """One consistent look at the final state. A context manager; close it soon."""
+
+    __slots__ = ("clocks", "context", "snapshot", "view")
+
+    def __init__(self, context: "RpcContext") -> None:
+        self.context = context
+        self.snapshot: Snapshot = context.store.snapshot()
+        self.view = View(self.snapshot)
+        self.clocks: Clocks = read_clocks(self.view)
+
+    def __enter__(self) -> "Read":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.snapshot.close()
+
+    @property
+    def prefix(self) -> str:
+        return self.context.prefix
+
+    @property
+    def as_of(self) -> AsOf:
+        return AsOf(self.clocks.height, self.clocks.time_ms)
+
+    def now(self) -> Context:
+        """The state as it would be right now, deadlines included, in a view of its own."""
+        return present(View(self.snapshot))
+
+    def show(self, record: object) -> dict[str, Any]:
+        """A record as JSON values."""
+        return to_json(record, self.prefix)
+
+    def address(self, text: str) -> bytes:
+        """The account that a client names. Raises InvalidAddress or WrongNetworkAddress."""
+        return parse_address(self.prefix, text)
+
+    def address_text(self, address: bytes) -> str:
+        return format_address(self.prefix, address)
+
+
+class RpcContext:
+    """What handlers may use. Made once, when the node is composed; close it after the server."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        specification: Specification,
+        mempool: Mempool,
+        submission: Submitter,
+        status: Callable[[], NodeStatus],
+        peers: Callable[[], Sequence[PeerInfo]],
+        metrics: Metrics,
+    ) -> None:
+        self.store = store
+        self.specification = specification
+        self.mempool = mempool
+        self.submission = submission
+        self.status = status
+        self.peers = peers
+        self.metrics = metrics
+        self._reading = 0
+        self._threads = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="rpc-read")
+
+    @property
+    def prefix(self) -> str:
+        return self.specification.prefix
+
+    def read(self) -> Read:
+        return Read(self)
+
+    async def read_aside(self, work: Callable[[Read], T]) -> T:
+        """Run a long read on its own thread. Raises NodeBusy if too many are waiting already."""
+        if self._reading >= MAXIMUM_WAITING_READS:
+            raise NodeBusy(waiting=self._reading)
+        self._reading += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
+        finally:
+            self._reading -= 1
+
+    def _run(self, work: Callable[[Read], T]) -> T:
+        with Read(self) as read:
+            return work(read)
+
+    def close(self) -> None:
+        """Wait for the reads that run. Idempotent."""
+        self._threads.shutdown(wait=True, cancel_futures=True)

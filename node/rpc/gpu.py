@@ -1,0 +1,162 @@
+"""The namespace `gpu`: what is on the market, what is free when, and how devices were rated."""
+
+from collections.abc import Callable
+from fnmatch import translate
+from re import IGNORECASE, Pattern, compile
+
+from chain import interface as api
+from chain.actions.accounts import PROFILES
+from chain.inventory import GPUS, Gpu, GpuStatus, find_conflict, read_gpu
+from chain.queries.availability import availability as slots_of
+from node.rpc.context import Read
+from node.rpc.dispatch import Handler
+from node.rpc.handlers import aside, quick
+from node.rpc.pages import make_cursor, read_cursor, scan_records
+from node.rpc.review import rating_of, reviews_page
+
+DAY_MS = 86_400_000
+
+_ORDERS: dict[str, Callable[[Gpu], int]] = {
+    "price": lambda gpu: gpu.terms.price_per_hour,
+    "memory": lambda gpu: gpu.hardware.memory_mb,
+    "cores": lambda gpu: gpu.hardware.cuda_cores,
+    "registered": lambda gpu: gpu.registered_height,
+}
+
+
+def status_now(read: Read, gpu: Gpu) -> GpuStatus:
+    """The status with the heartbeat's deadline taken into account."""
+    overdue = gpu.status is GpuStatus.ACTIVE and read.clocks.live_ms >= gpu.offline_live_ms
+    return GpuStatus.OFFLINE if overdue else gpu.status
+
+
+def is_free(read: Read, gpu_id: bytes, gpu: Gpu, start_ms: int, seconds: int | None) -> bool:
+    """Whether it can be booked from then for so long, or for its shortest booking."""
+    end_ms = start_ms + (seconds or gpu.terms.minimum_seconds) * 1_000
+    return status_now(read, gpu) is GpuStatus.ACTIVE and find_conflict(read.view, gpu_id, start_ms, end_ms) is None
+
+
+def view_of(read: Read, gpu_id: bytes, gpu: Gpu) -> api.GpuView:
+    """A GPU as clients see it."""
+    now_ms = read.clocks.time_ms
+    conflict = find_conflict(read.view, gpu_id, now_ms, now_ms + 1)
+    return api.GpuView(
+        id=gpu_id.hex(),
+        gpu=read.show(gpu),
+        status=status_now(read, gpu).name.lower(),
+        available=is_free(read, gpu_id, gpu, now_ms, None),
+        free_from_ms=conflict[1].end_ms if conflict else None,
+    )
+
+
+class _Filter:
+    """The filters of a list that need the record alone."""
+
+    def __init__(self, read: Read, params: api.GpuListParams) -> None:
+        self._read = read
+        self._params = params
+        self._provider = None if params.provider is None else read.address(params.provider)
+        self._model = _pattern(params.model)
+        self._region = None if params.region is None else params.region.casefold()
+        self._price_max = None if params.price_max is None else int(params.price_max)
+
+    def matches(self, gpu: Gpu) -> bool:
+        params, hardware = self._params, gpu.hardware
+        return (
+            self._has_status(status_now(self._read, gpu))
+            and (self._provider is None or gpu.owner == self._provider)
+            and (self._price_max is None or gpu.terms.price_per_hour <= self._price_max)
+            and (params.memory_min is None or hardware.memory_mb >= params.memory_min)
+            and (params.cores_min is None or hardware.cuda_cores >= params.cores_min)
+            and (params.attribute is None or params.attribute in hardware.attributes)
+            and (self._region is None or hardware.region.casefold() == self._region)
+            and (self._model is None or self._model.match(hardware.model) is not None)
+        )
+
+    def _has_status(self, status: GpuStatus) -> bool:
+        if self._params.status is not None:
+            return status.name.lower() == self._params.status
+        return status is GpuStatus.ACTIVE if self._params.available else status is not GpuStatus.RETIRED
+
+
+def _pattern(text: str | None) -> Pattern[str] | None:
+    """The pattern of a file name; brackets mean themselves, and stars are merged so that matching stays quick."""
+    if text is None:
+        return None
+    while "**" in text:
+        text = text.replace("**", "*")
+    return compile(translate(text.replace("[", "[[]")), IGNORECASE)
+
+
+def list_gpus(read: Read, params: api.GpuListParams) -> api.GpuList:
+    """Filter, order, then go through the order until the page is full; the calendar is asked last."""
+    wanted = _Filter(read, params)
+    descending, order = params.order.startswith("-"), _ORDERS[params.order.removeprefix("-")]
+    sign = -1 if descending else 1
+    provider = None if params.provider is None else read.address(params.provider)
+    after = read_cursor(params.cursor, int, bytes)
+    matching = [
+        (sign * order(gpu), gpu_id, gpu)
+        for gpu_id, gpu in scan_records(read.snapshot, GPUS, Gpu, provider)
+        if wanted.matches(gpu)
+    ]
+    matching.sort(key=lambda item: item[:2])
+    start_ms = max(read.clocks.time_ms, params.start_ms or 0)
+    page: list[tuple[int, bytes, Gpu]] = []
+    following: str | None = None
+    for item in matching:
+        if after is not None and item[:2] <= after:
+            continue
+        if params.available and not is_free(read, item[1], item[2], start_ms, params.seconds):
+            continue
+        if len(page) == params.limit:
+            following = make_cursor(*page[-1][:2])
+            break
+        page.append(item)
+    items = tuple(view_of(read, gpu_id, gpu) for _, gpu_id, gpu in page)
+    return api.GpuList(as_of=read.as_of, items=items, next_cursor=following)
+
+
+def get(read: Read, params: api.GpuParams) -> api.GpuDetails:
+    gpu_id = bytes.fromhex(params.gpu)
+    gpu = read_gpu(read.view, gpu_id)
+    profile = PROFILES.get(read.view, gpu.owner)
+    return api.GpuDetails(
+        as_of=read.as_of,
+        view=view_of(read, gpu_id, gpu),
+        provider_profile=read.show(profile) if profile else None,
+        rating=rating_of(read, hardware=gpu.hardware.hardware_hash),
+    )
+
+
+def availability(read: Read, params: api.AvailabilityParams) -> api.Availability:
+    gpu_id = bytes.fromhex(params.gpu)
+    gpu = read_gpu(read.view, gpu_id)
+    now_ms = read.clocks.time_ms
+    from_ms = max(now_ms, params.from_ms or 0)
+    until_ms = max(from_ms, min(from_ms + params.days * DAY_MS, now_ms + gpu.terms.horizon_seconds * 1_000))
+    slots = slots_of(read.view, gpu_id, from_ms, until_ms) if until_ms > from_ms else ()
+    return api.Availability(
+        as_of=read.as_of,
+        gpu=gpu_id.hex(),
+        bookable=status_now(read, gpu) is GpuStatus.ACTIVE,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        free=tuple(api.Slot(slot.start_ms, slot.end_ms) for slot in slots if slot.booking is None),
+        booked=tuple(
+            api.BookedSlot(slot.start_ms, slot.end_ms, slot.booking.hex()) for slot in slots if slot.booking is not None
+        ),
+    )
+
+
+def reviews(read: Read, params: api.GpuReviewsParams) -> api.Reviews:
+    hardware = read_gpu(read.view, bytes.fromhex(params.gpu)).hardware.hardware_hash
+    return reviews_page(read, params.limit, params.cursor, hardware=hardware)
+
+
+HANDLERS: dict[str, Handler] = {
+    "gpu.list": aside(list_gpus),
+    "gpu.get": aside(get),
+    "gpu.availability": quick(availability),
+    "gpu.reviews": aside(reviews),
+}

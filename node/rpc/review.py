@@ -1,0 +1,85 @@
+"""The namespace `review`: what renters said, shown with what it cost them to say it."""
+
+from chain import interface as api
+from chain.actions.reviews import REVIEWS, Review, SubmitReview
+from chain.inventory import read_gpu
+from node.rpc.account import Places
+from node.rpc.context import Read
+from node.rpc.dispatch import Handler
+from node.rpc.handlers import aside
+from node.rpc.pages import newest_first, scan_records
+
+Found = list[tuple[bytes, Review]]
+
+
+def _find(
+    read: Read, *, hardware: bytes | None = None, provider: bytes | None = None, author: bytes | None = None
+) -> Found:
+    return [
+        (subject, review)
+        for subject, review in scan_records(read.snapshot, REVIEWS, Review, hardware, provider, author)
+        if (hardware is None or hardware in review.hardware)
+        and (provider is None or review.provider == provider)
+        and (author is None or review.author == author)
+    ]
+
+
+def _summary(found: Found) -> api.RatingSummary:
+    ratings = [review.rating for _, review in found]
+    return api.RatingSummary(
+        reviews=len(ratings),
+        average_hundredths=100 * sum(ratings) // len(ratings) if ratings else None,
+        renters=len({review.author for _, review in found}),
+        fees=str(sum(review.fee for _, review in found)),
+    )
+
+
+def rating_of(read: Read, *, hardware: bytes) -> api.RatingSummary:
+    """The ratings of a device; they follow the hardware hash from one listing to the next."""
+    return _summary(_find(read, hardware=hardware))
+
+
+def reviews_page(
+    read: Read,
+    limit: int,
+    cursor: str | None,
+    *,
+    hardware: bytes | None = None,
+    provider: bytes | None = None,
+    author: bytes | None = None,
+) -> api.Reviews:
+    """A page of the reviews that match, newest first, with the summary of all of them."""
+    found = _find(read, hardware=hardware, provider=provider, author=author)
+    page, following = newest_first(found, lambda review: review.time_ms, cursor, limit)
+    return api.Reviews(
+        as_of=read.as_of,
+        rating=_summary(found),
+        items=tuple(
+            api.ReviewView(subject.hex(), read.show(review), _comment(read, subject, review))
+            for subject, review in page
+        ),
+        next_cursor=following,
+    )
+
+
+def _comment(read: Read, subject: bytes, review: Review) -> str | None:
+    """The comment, which only the transaction keeps."""
+    place = read.snapshot.transaction_location(review.txid)
+    if place is None:
+        return None
+    for action in Places(read).transaction(*place).body.actions:
+        if isinstance(action, SubmitReview) and action.subject == subject:
+            return action.comment
+    return None
+
+
+def list_reviews(read: Read, params: api.ReviewListParams) -> api.Reviews:
+    hardware = None
+    if params.gpu is not None:
+        hardware = read_gpu(read.view, bytes.fromhex(params.gpu)).hardware.hardware_hash
+    provider = None if params.provider is None else read.address(params.provider)
+    author = None if params.reviewer is None else read.address(params.reviewer)
+    return reviews_page(read, params.limit, params.cursor, hardware=hardware, provider=provider, author=author)
+
+
+HANDLERS: dict[str, Handler] = {"review.list": aside(list_reviews)}

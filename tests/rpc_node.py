@@ -1,0 +1,154 @@
+"""A node's interface over a real socket, store, mempool and submission; blocks are made by hand."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from chain.action import Action
+from chain.crypto.address import format_address
+from chain.interface import METHODS
+from chain.parameters import Parameters
+from chain.result import TransactionResult
+from chain.transaction import Transaction
+from node.metrics import Metrics
+from node.network.peers import PeerInfo
+from node.rpc.context import RpcContext
+from node.rpc.server import RpcServer
+from node.status import NodeStatus
+from node.submission import Submission
+from tests.ledger import Person
+from tests.solo import Solo
+
+
+class Refused(Exception):
+    """The error object of an answer."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        self.code: int = error["code"]
+        self.data: dict[str, Any] = error.get("data", {})
+        self.name = self.data.get("name")
+        super().__init__(error)
+
+
+class RpcNode:
+    """An async context manager: a solo node that serves RPC, and one well-behaved client."""
+
+    def __init__(
+        self,
+        path: Path,
+        people: Sequence[Person] = (),
+        *,
+        parameters: Parameters | None = None,
+        stake: int = 0,
+        **server: Any,
+    ) -> None:
+        self.solo = Solo(path, people, parameters=parameters, stake=stake)
+        self.submission = Submission(self.solo.mempool, self.solo.store, self.solo.verifier)
+        self.peers: list[PeerInfo] = []
+        self.waiting: str | None = None
+        self.metrics = Metrics()
+        self.context = RpcContext(
+            store=self.solo.store,
+            specification=self.solo.specification,
+            mempool=self.solo.mempool,
+            submission=self.submission,
+            status=self.status,
+            peers=lambda: self.peers,
+            metrics=self.metrics,
+        )
+        self.metrics.watch(self.status, lambda: len(self.peers))
+        self.server = RpcServer(self.context, **server)
+        self.ids = itertools.count(1)
+
+    async def __aenter__(self) -> "RpcNode":
+        await self.server.start()
+        self.client = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.close()
+        await self.server.stop()
+        self.context.close()
+        self.solo.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def status(self) -> NodeStatus:
+        """What a composed node would say of itself."""
+        head = self.solo.executor.head()
+        return NodeStatus(
+            role="authority",
+            height=head.height,
+            head_hash=head.hash,
+            head_time_ms=head.time_ms,
+            epoch=head.authorities.epoch,
+            view=1,
+            authorities_total=1,
+            authorities_connected=1,
+            quorum=1,
+            waiting=self.waiting,
+            syncing=False,
+            target_height=head.height,
+            mempool_size=len(self.solo.mempool),
+            version="test",
+        )
+
+    async def post(self, body: bytes | str, **options: Any) -> tuple[int, Any]:
+        """HTTP status and decoded answer of a raw body; None if there is none."""
+        data = body.encode() if isinstance(body, str) else body
+        async with self.client.post(f"{self.url}/rpc", data=data, **options) as response:
+            answer = await response.read()
+            return response.status, json.loads(answer) if answer else None
+
+    async def call(self, method: str, /, *args: Any, **params: Any) -> Any:
+        """The result of one call. Raises Refused. Every result must have the form that the interface promises."""
+        request = {"jsonrpc": "2.0", "id": next(self.ids), "method": method, "params": list(args) or params}
+        status, answer = await self.post(json.dumps(request))
+        assert status == 200
+        assert answer["id"] == request["id"]
+        if "error" in answer:
+            raise Refused(answer["error"])
+        check_result(method, answer["result"])
+        return answer["result"]
+
+    async def fault(self, method: str, /, *args: Any, **params: Any) -> Refused:
+        """The error of a call that must fail."""
+        try:
+            result = await self.call(method, *args, **params)
+        except Refused as refused:
+            return refused
+        raise AssertionError(f"{method} answered {result}")
+
+    async def submit(self, *transactions: Transaction) -> None:
+        """Hand transactions in, one after the other."""
+        for transaction in transactions:
+            answer = await self.call("tx.submit", envelope=transaction.envelope.hex())
+            assert answer == {"txid": transaction.txid.hex()}
+
+    async def do(self, sender: Person, *actions: Action, after_ms: int = 1_000) -> TransactionResult:
+        """A transaction of these actions in a block of its own; it must succeed."""
+        transaction = self.solo.sign(sender, *actions)
+        await self.submit(transaction)
+        self.solo.advance(after_ms=after_ms)
+        place = self.solo.store.transaction_location(transaction.txid)
+        assert place is not None
+        result = self.solo.store.result(*place)
+        assert result is not None
+        assert result.succeeded, (result.error, result.error_data)
+        return result
+
+    def text(self, address: bytes) -> str:
+        return format_address(self.solo.specification.prefix, address)
+
+
+def check_result(method: str, result: Any) -> None:
+    """Fail unless a result has exactly the form that a client is promised."""
+    import msgspec
+
+    msgspec.convert(result, METHODS[method].result)
