@@ -242,14 +242,24 @@ class Mempool:
         """Why a transaction that was pending is not any more, if it did not become final; None if unknown."""
         return self._dropped.get(txid)
 
+    def remember_dropped(self, txid: bytes, reason: LedgerError) -> None:
+        """Remember why a transaction that was acknowledged is not pending."""
+        with self._lock:
+            self._dropped[txid] = reason
+            self._dropped.move_to_end(txid)
+            while len(self._dropped) > self._limits.remembered:
+                self._dropped.popitem(last=False)
+
     def on_drop(self, listener: Callable[[bytes, LedgerError], None]) -> None:
         """Call `listener(txid, reason)` for each dropped transaction, from whatever thread drops it."""
         self._listeners.append(listener)
 
     # Admission
 
-    def add(self, transaction: Transaction) -> bool:
+    def add(self, transaction: Transaction, *, acknowledged: bool = False) -> bool:
         """Admit a transaction whose signature is good; False if it is pending already.
+
+        One that this node has acknowledged before expires by block time alone, so that a wrong clock cannot lose it.
 
         Raises SequenceMismatch, SequenceTooFar, ReplacementUnderpriced, InsufficientFunds, MempoolFull or what the
         ledger's check raises. Nothing has changed then.
@@ -262,7 +272,7 @@ class Mempool:
             if sender is None:
                 sender = _Sender(body.sender, account(View(self._reader), body.sender))
             old = self._place(sender, transaction)
-            self._check(sender, transaction, old)
+            self._check(sender, transaction, old, acknowledged)
             entry = _Entry(transaction, self._arrivals)
             self._make_room(sender, entry, old)
             if old is not None:
@@ -284,12 +294,15 @@ class Mempool:
                 raise ReplacementUnderpriced(needed=needed, offered=fee, pending=old.transaction.txid)
         return old
 
-    def _check(self, sender: _Sender, transaction: Transaction, old: _Entry | None) -> None:
+    def _check(self, sender: _Sender, transaction: Transaction, old: _Entry | None, acknowledged: bool) -> None:
         """The ledger's check, as if everything else of the sender were paid and it were this one's turn."""
         left = max(0, sender.account.balance - sender.cost + (old.cost if old else 0))
         view = View(self._reader)
         ACCOUNTS.put(view, sender.address, Account(left, transaction.body.sequence))
-        time_ms = max(self._time_ms + 1, self._wall_ms())
+        wall_ms = self._wall_ms()
+        if acknowledged:
+            wall_ms = min(wall_ms, transaction.body.valid_until_ms)
+        time_ms = max(self._time_ms + 1, wall_ms)
         block = BlockContext(self._chain_id, self._height + 1, 0, time_ms, SYSTEM_ACCOUNT)
         check_transaction(view, self._parameters, block, transaction)
         needed = transaction.body.fee + spending(transaction)
@@ -344,9 +357,7 @@ class Mempool:
     def _drop(self, sender: _Sender, sequence: int, reason: LedgerError, *, keep: bool = False) -> None:
         """Remove a transaction and remember why; `keep` if another takes its place at once."""
         txid = self._remove(sender, sequence).txid
-        self._dropped[txid] = reason
-        while len(self._dropped) > self._limits.remembered:
-            self._dropped.popitem(last=False)
+        self.remember_dropped(txid, reason)
         if not keep:
             self._settle(sender)
         for listener in self._listeners:
