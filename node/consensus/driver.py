@@ -213,9 +213,7 @@ class Driver:
 
     # What happens outside; all on the event loop.
 
-    def receive(
-        self, peer: bytes, message: ConsensusMessage, size: int, received_at: float
-    ) -> Awaitable[object] | None:
+    def receive(self, peer: bytes, message: ConsensusMessage, size: int, received_at: float) -> Awaitable[None] | None:
         """Take a message whose last byte arrived at `received_at` by the clock.
 
         The result, if any, is to be awaited before more is read from this peer.
@@ -226,7 +224,10 @@ class Driver:
         self._wake.set()
         if self._queued[peer] <= PEER_QUEUE_BYTES:
             return None
-        return self._room.setdefault(peer, asyncio.Event()).wait()
+        return self._drained(peer)
+
+    async def _drained(self, peer: bytes) -> None:
+        await self._room.setdefault(peer, asyncio.Event()).wait()
 
     def connected(self, peer: bytes) -> None:
         """A link was made, or replaced."""
