@@ -49,6 +49,9 @@ from node.network.messages import (
     Votes,
 )
 
+HASTY_VIEWS = 16
+"""Failed views after which an invalid proposal is no longer nullified before the deadline."""
+
 
 class Core:
     """The rules, without the messages. Effects gather in `_effects`."""
@@ -149,6 +152,7 @@ class Core:
     def _enter(self, view: int) -> None:
         """Rule 1."""
         self._view = view
+        self._entered = self._now
         self._hastened = self._has_work
         self._propose_at: int | None = None
         self._fetched: tuple[int, int] | None = None
@@ -268,24 +272,30 @@ class Core:
         gap = self._rounds.lacking(self._rounds.base if anchor is None else anchor.view, self._view)
         if gap is not None:
             self._fetch_certificates(gap)
-            self._nullify()
+            self._give_up()
             return
         candidate = self._repeatable()
         if candidate is not None:
             block = self._candidates.find(candidate.block_hash)
             if block is None or block.header.parent_hash != self._head.hash:
                 self._want(candidate.block_hash, None)
-                self._nullify()
+                self._give_up()
                 return
             self._propose(block)
-            return
-        due = self._due()
-        if due > self._now:
-            if self._propose_at != due:
-                self._propose_at = due
-                self._arm(Timer.PROPOSE, due)
-            return
-        self._build()
+        elif not self._too_early(self._due()):
+            self._build()
+
+    def _give_up(self) -> None:
+        """Lacking what a proposal needs, nullify; but leave time to fetch it, or views would pass at network speed."""
+        if not self._too_early(self._entered + self._timing.view_timeout(self._failed()) // 2):
+            self._nullify()
+
+    def _too_early(self, due: int) -> bool:
+        """Whether the leader has to wait; it is woken when the time comes."""
+        if due > self._now and self._propose_at != due:
+            self._propose_at = due
+            self._arm(Timer.PROPOSE, due)
+        return due > self._now
 
     def _build(self) -> None:
         self._building = self._view
@@ -341,8 +351,7 @@ class Core:
                 return
             fault = self._fault(block, proposal.view, found.received_ms)
             if fault is not None:
-                self._effects.append(ReportPeer(self._leader(proposal.view).node_key, fault))
-                self._nullify()
+                self._reject(found, fault)
                 return
             repeated, executed = header.view < proposal.view, self._executed(block)
         anchor = self._rounds.anchor(proposal.view, block.hash if repeated else self._head.hash)
@@ -357,6 +366,14 @@ class Core:
             if block.hash != self._head.hash:
                 self._persist(block)
             self._ask(VoteKind.NOTARIZE, proposal.view, block.hash)
+
+    def _reject(self, found: Round, fault: str) -> None:
+        """Nullify at once; but if proposal after proposal is invalid, only at the deadline, which grows."""
+        if not found.rejected:
+            found.rejected = True
+            self._effects.append(ReportPeer(self._leader(found.view).node_key, fault))
+        if self._failed() < HASTY_VIEWS:
+            self._nullify()
 
     def _fault(self, block: Block, view: int, received_ms: int) -> str | None:
         """Why the header of a block above the head is invalid, or None; what lies below is the executor's."""

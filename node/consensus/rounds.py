@@ -18,6 +18,8 @@ class Round:
     view: int
     proposal: Proposal | None = None
     """The first that its leader signed; kept while the view is current or ahead."""
+    rejected: bool = False
+    """Whether the proposal was found invalid and its leader reported."""
     received_ms: int = 0
     """Wall time at which the proposal arrived."""
     certificates: dict[VoteKind, Certificate] = field(default_factory=dict)
