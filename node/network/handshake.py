@@ -336,8 +336,8 @@ def _shared_secret(secret: bytes, public: bytes) -> bytes:
     """X25519 (RFC 7748). A public key of low order, whose secret everyone knows, is refused."""
     try:
         shared = crypto_scalarmult(secret, public)
-    except (CryptoError, RuntimeError):
-        # libsodium reports an all-zero result as a failure.
+    except CryptoError:
+        # libsodium reports an all-zero result as a failure; other implementations return it.
         raise LinkClosed(CloseCode.VIOLATION, "ephemeral key of low order") from None
     if hmac.compare_digest(shared, _SHARED_SECRET_OF_LOW_ORDER):
         raise LinkClosed(CloseCode.VIOLATION, "ephemeral key of low order")

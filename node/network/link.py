@@ -33,7 +33,6 @@ from node.network.handshake import (
     PROOF_SIZE,
     REFUSAL_KIND,
     REFUSAL_SIZE,
-    TAG_SIZE,
     CloseCode,
     Initiator,
     LinkClosed,
@@ -215,7 +214,8 @@ class Link:
         self._assembler = Assembler(limits.max_message_bytes)
         self._wake = asyncio.Event()
         self._ended: asyncio.Future[LinkClosed] = asyncio.get_running_loop().create_future()
-        self._delivering = False
+        # Who is not listened to is not silent.
+        self._listening = True
         self._ping_sent: tuple[bytes, float] | None = None
         self._ping_count = 0
         self._timer: Cancellable | None = None
@@ -355,13 +355,11 @@ class Link:
         try:
             pending = deliver(payload, received_at)
             if pending is not None:
-                self._delivering = True
+                self._listening = False
                 try:
                     await pending
                 finally:
-                    self._delivering = False
-                    # The peer was not silent, it was not listened to.
-                    self._heard_at = self._clock.now()
+                    self._listening = True
         except Exception as error:
             raise _HandlerFailed from error
 
@@ -370,8 +368,11 @@ class Link:
             return
         if self.throttled is not None:
             self.throttled()
-        await sleep(self._clock, max(seconds, _SHORTEST_THROTTLE_SECONDS))
-        self._heard_at = self._clock.now()
+        self._listening = False
+        try:
+            await sleep(self._clock, max(seconds, _SHORTEST_THROTTLE_SECONDS))
+        finally:
+            self._listening = True
 
     async def _transmit(self) -> None:
         try:
@@ -397,8 +398,6 @@ class Link:
     async def _read_record(self) -> tuple[bytes, float]:
         header, _ = await self._reader.take(2)
         size = int.from_bytes(header, "big")
-        if size <= TAG_SIZE:
-            raise LinkClosed(CloseCode.VIOLATION, "empty record")
         sealed, received_at = await self._reader.take(size)
         self.bytes_in += 2 + size
         return self._opener.open(sealed), received_at
@@ -412,7 +411,7 @@ class Link:
             self._heard_at = min(now, self._heard_at + overslept)
         self._ticked_at = now
         silent_for = now - self._heard_at
-        if silent_for >= self._times.dead_after and not self._delivering:
+        if silent_for >= self._times.dead_after and self._listening:
             self.close(CloseCode.SILENT, f"nothing heard for {silent_for:.1f} s")
             return
         self._ping_count += 1

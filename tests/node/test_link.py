@@ -271,6 +271,28 @@ async def test_closing_tells_the_peer_why_and_delivers_no_more() -> None:
         assert inbox.messages == []
 
 
+async def test_a_handler_that_closes_the_link_gets_no_more_of_the_same_record() -> None:
+    async with LinkPair() as pair:
+        inbox = Inbox()
+
+        def deliver(payload: bytes, received_at: float) -> None:
+            inbox(payload, received_at)
+            pair.right.close(CloseCode.BANNED)
+
+        running = pair.run(pair.right, deliver)
+        sealed = Sealer(pair.left._sealer._key).seal(encode_frame(0x10, b"first") + encode_frame(0x10, b"second"))
+        pair.streams.left.writer.write(len(sealed).to_bytes(2, "big") + sealed)
+        assert (await ended(running)).code == CloseCode.BANNED
+        assert inbox.payloads == [b"first"]
+
+
+async def test_accepting_twice_ends_the_link() -> None:
+    async with LinkPair() as pair:
+        running = pair.run(pair.left, Inbox())
+        pair.right.accept()
+        assert str(await ended(running)) == "violation: accepted twice"
+
+
 async def test_cancelling_a_link_closes_it_in_order() -> None:
     async with LinkPair() as pair:
         left, right = pair.run(pair.left, Inbox()), pair.run(pair.right, Inbox())
@@ -441,6 +463,25 @@ async def test_a_peer_above_its_rate_is_slowed_down_and_loses_nothing() -> None:
         assert early + 150 <= len(inbox.messages) <= early + 300
         await clock.advance(10.0)
         assert inbox.payloads == [b"%d" % number for number in range(1000)]
+
+
+async def test_bytes_have_a_rate_too() -> None:
+    clock = ManualClock()
+    limits = LinkLimits(bytes_per_second=1_000.0, burst_seconds=2.0)
+    async with LinkPair(clock, limits) as pair:
+        inbox = Inbox()
+        pair.run(pair.right, inbox)
+        sealer = Sealer(pair.left._sealer._key)
+        for _ in range(40):
+            sealed = sealer.seal(encode_frame(0x10, bytes(997)))
+            pair.streams.left.writer.write(len(sealed).to_bytes(2, "big") + sealed)
+        await turns()
+        assert len(inbox.messages) == 2
+        # The sender's own pings are not there, and the wait is not held against it.
+        for second in range(1, 39):
+            await clock.advance(1.0)
+            assert len(inbox.messages) == 2 + second
+        assert not pair.right.closing
 
 
 def test_a_token_bucket_allows_its_rate_and_its_burst() -> None:

@@ -209,6 +209,36 @@ async def test_redialling_backs_off_and_never_gives_up(monkeypatch: pytest.Monke
     assert len(set(waits[10:])) > 10
 
 
+async def test_a_link_that_lasted_is_redialled_quickly() -> None:
+    clock = ManualClock()
+    bob = Node(BOB)
+    async with running(bob):
+        address = bob.address
+    bob = Node(BOB, port=address.port)
+    alice = Node(
+        ALICE,
+        peers=[address],
+        port=None,
+        clock=clock,
+        config=NetworkConfig(dial_backoff_min=1.0, dial_backoff_max=1000.0, stable_after=10.0),
+    )
+    async with running(alice):
+        await turns()
+        await clock.advance(300.0)
+        async with running(bob):
+            # By now the waits are long.
+            await clock.advance(60.0)
+            assert not alice.network.is_connected(BOB.public_key)
+            await clock.advance(1000.0)
+            await alice.linked(BOB)
+            await clock.advance(11.0)
+        await alice.until(lambda: alice.count("disconnect", BOB) == 1)
+        async with running(bob):
+            await turns()
+            await clock.advance(1.0)
+            await alice.until(lambda: alice.count("connect", BOB) == 2)
+
+
 class Relay:
     """Stands between a dialler and a listener and lets some turns of the event loop pass before each piece goes on."""
 
@@ -338,10 +368,10 @@ async def test_a_dial_that_hangs_does_not_keep_the_peer_out() -> None:
     """Bob's own dial has precedence but gets nowhere: Alice's link is taken after half a step's time."""
     clock = ManualClock()
     connected = asyncio.Event()
-    writers = []
+    hanging: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
+        hanging.append((reader, writer))
         connected.set()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
@@ -355,11 +385,15 @@ async def test_a_dial_that_hangs_does_not_keep_the_peer_out() -> None:
         await clock.advance(0.2)
         link = await dialling
         assert bob.network.link_id(ALICE.public_key) == link.link_id
+        # And his own dial is given up.
+        [(reader, writer)] = hanging
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
         await hang_up(link)
         await bob.until(lambda: not bob.network.is_connected(ALICE.public_key))
-    for writer in writers:
-        writer.close()
-        await writer.wait_closed()
     server.close()
     await server.wait_closed()
 
@@ -472,11 +506,40 @@ async def test_authorities_are_never_banned() -> None:
     async with running(bob):
         link = await dial_as(ALICE, bob.address)
         bob.network.penalise(ALICE.public_key, 100_000, "conflicting votes")
-        assert bob.network.is_connected(ALICE.public_key)
+        await turns()
+        assert bob.events == [("connect", ALICE.public_key)]
         [info] = bob.network.peers()
         assert info.score >= 99_990
         again = await dial_as(ALICE, bob.address)
         await hang_up(link, again)
+
+
+async def test_a_ban_covers_the_host_of_a_follower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key costs nothing to replace. Authorities behind the same address are let in nevertheless."""
+    monkeypatch.setattr("node.network.peers._is_loopback", lambda host: False)
+    bob = Node(BOB)
+    async with running(bob):
+        link = await dial_as(follower(1), bob.address)
+        bob.network.penalise(follower(1).public_key, 100, "invalid transaction")
+        await link.run(Inbox())
+        assert await refused(follower(2), bob.address) == CloseCode.BANNED
+        await hang_up(await dial_as(ALICE, bob.address))
+
+
+async def test_becoming_an_authority_widens_the_limits() -> None:
+    limits = LinkLimits(max_message_bytes=1_000)
+    bob = Node(BOB, config=replace(QUICK, follower_limits=limits))
+    async with running(bob):
+        link = await dial_as(CAROL, bob.address)
+        serving = asyncio.create_task(link.run(Inbox()))
+        link.send(bytes(1_000), Priority.NORMAL)
+        await bob.until(lambda: len(bob.messages) == 1)
+        bob.network.set_authorities({CAROL.public_key})
+        link.send(bytes(5_000_000), Priority.NORMAL)
+        await bob.until(lambda: len(bob.messages) == 2)
+        bob.network.set_authorities({ALICE.public_key})
+        link.send(bytes(1_001), Priority.NORMAL)
+        assert str(await serving) == "violation by peer"
 
 
 async def test_breaking_the_link_protocol_bans_a_follower() -> None:
