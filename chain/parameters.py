@@ -57,8 +57,10 @@ class Parameters:
         """Raise InvalidGenesis if the numbers contradict each other."""
         rules = [
             (self.epoch_blocks >= 1, "epoch_blocks must be at least 1"),
-            (self.maximum_block_weight >= 1_100, "maximum_block_weight must fit one full transaction"),
-            (self.due_weight < self.maximum_block_weight, "due_weight must leave room for transactions"),
+            (
+                self.due_weight + 1_100 <= self.maximum_block_weight,
+                "due_weight must leave room for one full transaction, or due items could keep it out for ever",
+            ),
             (self.due_weight >= 100, "due_weight must be at least 100"),
             (self.maximum_gap_ms >= 1_000, "maximum_gap_ms must be at least 1000"),
             (
