@@ -190,7 +190,7 @@ class Submission:
         except LedgerError as error:
             item.answer(error)
             return
-        if source_peer is None and (new or txid not in self._stored):
+        if source_peer is None and txid not in self._stored:
             self._keeping[txid] = [item]
             self._unwritten[txid] = transaction
             if new:
