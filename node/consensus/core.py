@@ -169,8 +169,9 @@ class Core:
 
     def _due(self) -> int:
         """When the current view's leader should propose (rules of the idle wait)."""
-        if self._repeatable() is not None:
-            return self._now
+        candidate = self._repeatable()
+        if candidate is not None:
+            return max(self._now, self._entered + self._timing.delta_ms) if self._may_finish(candidate) else self._now
         earliest = self._final_at + self._timing.earliest_proposal(self._authorities.size)
         if self._has_work:
             return max(self._now, earliest)
@@ -180,6 +181,11 @@ class Core:
         """The certificate of the highest notarized candidate, if that is what the current leader has to repeat."""
         anchor = self._rounds.anchor(self._view)
         return None if anchor is None or anchor.block_hash == self._head.hash else anchor
+
+    def _may_finish(self, candidate: Certificate) -> bool:
+        """Whether the last view's candidate is about to be finalised: to repeat it at once would send it twice."""
+        opposed = self._book.count(candidate.view, VoteKind.NULLIFY)
+        return candidate.view == self._view - 1 and opposed <= self._authorities.size - self._authorities.quorum
 
     def _on_work(self) -> None:
         self._has_work = True
@@ -280,8 +286,8 @@ class Core:
             if block is None or block.header.parent_hash != self._head.hash:
                 self._want(candidate.block_hash, None)
                 self._give_up()
-                return
-            self._propose(block)
+            elif not self._too_early(self._due()):
+                self._propose(block)
         elif not self._too_early(self._due()):
             self._build()
 

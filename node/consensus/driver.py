@@ -53,6 +53,7 @@ from node.consensus.events import (
 )
 from node.consensus.signer import Signer
 from node.consensus.simplex import Simplex
+from node.crash import crash_point
 from node.network.frames import Priority
 from node.network.messages import (
     BlockResponse,
@@ -353,9 +354,11 @@ class Driver:
         signer = self._signer
         if signer is None:
             raise ConsensusHalted(reason="asked for a signature without a key")
+        crash_point("consensus.before_sign")
         vote = await self._on(
             self._durable, lambda: signer.sign(effect.kind, effect.epoch, effect.view, effect.block_hash)
         )
+        crash_point("consensus.after_sign")
         self._answers.append(VoteSigned(self._now(), vote))
 
     async def _execute(self, block: Block) -> None:

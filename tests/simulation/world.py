@@ -159,13 +159,17 @@ class Node:
         """The power is gone; it comes back after a while."""
         if not self.up:
             return
+        self.switch_off()
+        self.world.crashes += 1
+        self.world.after(self.rng.randint(10, 2_000), self.start)
+
+    def switch_off(self) -> None:
+        """The power is gone until somebody calls start."""
         self.up = False
         self.life += 1
         self.power.remaining = None
         self.files.power_cut()
-        self.world.crashes += 1
         self.world.link_down(self)
-        self.world.after(self.rng.randint(10, 2_000), self.start)
 
     # Events.
 
