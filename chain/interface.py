@@ -982,11 +982,10 @@ class TransactionProof:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the chain: everything after it is sent."""
+    """A place in the chain: a block's own work is at index -1, before its transactions."""
 
     height: Height
     index: Annotated[int, IntegerRange(-1, (1 << 32) - 1)] = -1
-    """Of the last transaction seen in that block; -1 for its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -995,13 +994,13 @@ class SubscribeParams:
 
     topic: Literal["blocks", "transactions", "events"]
     start: Position | None = None
-    """The present head when left out."""
+    """The first place to send: a height, or the `resume` of the last notification. The next block when left out."""
     account: AddressText | None = None
-    """Only what concerns this account."""
+    """Only transactions and events that name this account."""
     record: HashHex | None = None
-    """Only what concerns this record."""
+    """Only transactions and events that name this record."""
     kind: Name | None = None
-    """Only events of this kind; `booking.*` takes all of a family."""
+    """Only events of this kind, or transactions with one; `booking.*` takes all of a family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1019,6 +1018,41 @@ class UnsubscribeParams:
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
     subscription: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionItem:
+    """What the topic `transactions` sends: one final transaction."""
+
+    height: Height
+    time_ms: Milliseconds
+    transaction: TransactionInBlock
+
+
+@dataclass(frozen=True, slots=True)
+class EventsItem:
+    """What the topic `events` sends: the events of one transaction, or of a block's own work, that match."""
+
+    height: Height
+    index: int | None
+    """Of the transaction; None for the block's own work."""
+    time_ms: Milliseconds
+    txid: HashHex | None
+    events: tuple[EventRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """The params of a `subscription` message."""
+
+    subscription: int
+    resume: Position
+    """Pass it as `start` after a reconnect."""
+    item: BlockSummary | TransactionItem | EventsItem
+
+
+TOO_SLOW = 4001
+"""Close code of a client that does not take its messages; it may reconnect and resume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1072,6 +1106,16 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("proof.transaction", TransactionParams, TransactionProof, "Proof that a transaction is final, and of its result."),
     ("rpc.discover", NoParams, Json, "This interface as an OpenRPC document."),
 )
+
+_STREAM_LIST: tuple[tuple[str, type, Any, str], ...] = (
+    ("subscribe", SubscribeParams, Subscribed, "Begins to send what becomes final, from a place in the chain on."),
+    ("unsubscribe", UnsubscribeParams, Unsubscribed, "Ends a subscription."),
+)
+
+STREAM_METHODS: dict[str, Method] = {
+    name: Method(name, params, result, text) for name, params, result, text in _STREAM_LIST
+}
+"""What the WebSocket /ws takes beside them; it answers with `subscription` messages whose params are `Notification`."""
 
 METHODS: dict[str, Method] = {name: Method(name, params, result, text) for name, params, result, text in _LIST}
 """Every method of POST /rpc by its name."""

@@ -63,6 +63,7 @@ class RpcNode:
         self.metrics.watch(self.status, lambda: len(self.peers))
         self.server = RpcServer(self.context, **server)
         self.ids = itertools.count(1)
+        self.solo.executor.subscribe(self.server.on_final)
 
     async def __aenter__(self) -> "RpcNode":
         await self.server.start()

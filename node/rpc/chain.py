@@ -75,7 +75,7 @@ def block(read: Read, params: api.BlockParams) -> api.BlockView:
     system = read.snapshot.system_result(header.height)
     header_bytes = read.snapshot.header_bytes(block_hash) or b""
     shown = [
-        _transaction(read, index, Transaction.decode(envelope), result, params.details)
+        transaction_view(read, index, Transaction.decode(envelope), result, details=params.details)
         for index, (envelope, result) in enumerate(zip(envelopes, results, strict=True))
     ]
     return api.BlockView(
@@ -89,9 +89,10 @@ def block(read: Read, params: api.BlockParams) -> api.BlockView:
     )
 
 
-def _transaction(
-    read: Read, index: int, transaction: Transaction, result: TransactionResult, details: bool
+def transaction_view(
+    read: Read, index: int, transaction: Transaction, result: TransactionResult, *, details: bool
 ) -> api.TransactionInBlock:
+    """A transaction at its place in a block."""
     return api.TransactionInBlock(
         txid=transaction.txid.hex(),
         index=index,
@@ -122,12 +123,13 @@ def blocks(read: Read, params: api.BlocksParams) -> api.Blocks:
         start = 0 if params.oldest_first else newest
     end = newest + 1 if params.oldest_first else -1
     heights = range(start, end, step)
-    items = [_summary(read, height) for height in heights[: params.limit]]
+    items = [summary(read, height) for height in heights[: params.limit]]
     following = make_cursor(heights[params.limit]) if len(heights) > params.limit else None
     return api.Blocks(as_of=read.as_of, items=tuple(items), next_cursor=following)
 
 
-def _summary(read: Read, height: int) -> api.BlockSummary:
+def summary(read: Read, height: int) -> api.BlockSummary:
+    """A block without its body. Raises NotFound."""
     header, block_hash = require_header(read, height)
     return api.BlockSummary(
         height=height,

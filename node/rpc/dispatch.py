@@ -12,6 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from types import CoroutineType
@@ -31,10 +32,12 @@ from chain.interface import (
     METHOD_NOT_FOUND,
     METHODS,
     PARSE_ERROR,
+    STREAM_METHODS,
+    Method,
 )
 from node.rpc.context import READING_THREADS, RpcContext
 from node.rpc.errors import BatchTooLarge, ProtocolFault, ResponseTooLarge, ledger_error, protocol_error
-from node.rpc.params import ParamsDecoder
+from node.rpc.params import decoder_of
 from node.store_errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -112,7 +115,14 @@ class Dispatcher:
         if handlers.keys() != METHODS.keys():
             raise ValueError(f"methods without handler or the reverse: {sorted(handlers.keys() ^ METHODS.keys())}")
         self._context = context
-        self._methods = {name: self._callable(name, handler) for name, handler in handlers.items()}
+        self._methods = {name: self._callable(METHODS[name], handler) for name, handler in handlers.items()}
+
+    def extended(self, handlers: Mapping[str, Handler]) -> "Dispatcher":
+        """This dispatcher with stream methods beside its own, for one WebSocket connection."""
+        extended = copy(self)
+        added = {name: self._callable(STREAM_METHODS[name], handler) for name, handler in handlers.items()}
+        extended._methods = {**self._methods, **added}
+        return extended
 
     async def answer(self, body: bytes) -> bytes | None:
         """The answer to a body; None if it held notifications only."""
@@ -184,9 +194,9 @@ class Dispatcher:
             return protocol_error(METHOD_NOT_FOUND)
         return self._unexpected(RuntimeError(f"jsonrpcserver failed: {error.code} {error.message}"))
 
-    def _callable(self, name: str, handler: Handler) -> Callable[..., Any]:
+    def _callable(self, method: Method, handler: Handler) -> Callable[..., Any]:
         """The function that jsonrpcserver calls for a method: decodes, calls, and codes what is raised."""
-        decoder = ParamsDecoder(METHODS[name].params)
+        decoder = decoder_of(method.params)
 
         def call(context: RpcContext, raw: bytes) -> Any:
             try:

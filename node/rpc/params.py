@@ -8,6 +8,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 import msgspec
@@ -49,13 +50,14 @@ class ParamsDecoder:
             raise ProtocolFault(INVALID_PARAMS, _reason(error)) from None
 
 
+@cache
+def decoder_of(cls: type[Any]) -> ParamsDecoder:
+    """The decoder of a dataclass, compiled once."""
+    return ParamsDecoder(cls)
+
+
 def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-def hash_bytes(text: str) -> bytes:
-    """32 bytes of a checked HashHex."""
-    return bytes.fromhex(text)
 
 
 def octets(text: str, name: str) -> bytes:

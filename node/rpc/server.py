@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from chain.errors import LedgerError
 from chain.interface import MAXIMUM_REQUEST_BYTES
-from node.rpc import health
+from node.executor import FinalBlock
+from node.rpc import health, subscriptions
 from node.rpc.access import Access
 from node.rpc.context import RpcContext
 from node.rpc.dispatch import Dispatcher
@@ -66,6 +67,7 @@ class RpcServer:
         origins: Collection[str] = (),
         body_seconds: float = BODY_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        send_seconds: float = subscriptions.SEND_SECONDS,
         maximum_connections: int = MAXIMUM_CONNECTIONS,
     ) -> None:
         """
@@ -81,11 +83,16 @@ class RpcServer:
         self._body_seconds = body_seconds
         self._maximum_connections = maximum_connections
         self._dispatcher = Dispatcher(context, HANDLERS)
+        self._feed = subscriptions.Feed(context)
+        self._sessions: set[web.WebSocketResponse] = set()
+        self._send_seconds = send_seconds
         self._requests = 0
         self._server: asyncio.Server | None = None
         application = web.Application(middlewares=[self._guard], client_max_size=MAXIMUM_REQUEST_BYTES)
         application.router.add_post("/rpc", self._rpc)
         application.router.add_route("OPTIONS", "/rpc", self._preflight)
+        application.router.add_get("/ws", self._websocket)
+        application.on_shutdown.append(self._end_sessions)
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
@@ -127,6 +134,10 @@ class RpcServer:
             await self._runner.cleanup()
             await server.wait_closed()
 
+    def on_final(self, final: FinalBlock) -> None:
+        """A block became final and is on disk; called on the event loop, in order."""
+        self._feed.on_final(final)
+
     def _connection(self) -> asyncio.Protocol:
         serving = self._runner.server
         if serving is None or len(serving.connections) >= self._maximum_connections:
@@ -141,13 +152,7 @@ class RpcServer:
         origin = request.headers.get("Origin")
         try:
             self._access.check(request.headers.get("Host"), origin)
-            if self._requests >= MAXIMUM_REQUESTS:
-                raise NodeBusy(requests=self._requests)
-            self._requests += 1
-            try:
-                response = await handler(request)
-            finally:
-                self._requests -= 1
+            response = await self._handle(request, handler)
         except LedgerError as error:
             return self._refused(error)
         except web.HTTPException as error:
@@ -160,6 +165,20 @@ class RpcServer:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
         return response
+
+    async def _handle(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Run a handler as one of a bounded number. Raises NodeBusy."""
+        if request.path == "/ws":
+            return await handler(request)  # lives long, and is counted by itself
+        if self._requests >= MAXIMUM_REQUESTS:
+            raise NodeBusy(requests=self._requests)
+        self._requests += 1
+        try:
+            return await handler(request)
+        finally:
+            self._requests -= 1
 
     def _refused(self, error: LedgerError) -> web.Response:
         """A coded error about the HTTP request; the connection ends if its body was not read."""
@@ -190,6 +209,13 @@ class RpcServer:
         except TimeoutError:
             raise RequestTimeout(seconds=int(self._body_seconds)) from None
         return bytes(body)
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        return await subscriptions.serve(request, self._feed, self._dispatcher, self._sessions, self._send_seconds)
+
+    async def _end_sessions(self, application: web.Application) -> None:
+        closing = [socket.close(code=WSCloseCode.GOING_AWAY, message=b"the node stops") for socket in self._sessions]
+        await asyncio.gather(*closing, return_exceptions=True)
 
     async def _preflight(self, request: web.Request) -> web.Response:
         """A browser asks whether a page may use the node; the origin has been checked."""
