@@ -8,7 +8,7 @@ final block is handed to the subscribers through `notify`, which the node points
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,8 @@ from typing import Protocol, TypeAlias
 
 from chain.action import BlockContext, Clock
 from chain.block import MAXIMUM_BLOCK_BYTES, MAXIMUM_BLOCK_TRANSACTIONS, Block, Header, transactions_root
-from chain.certificate import Authority, AuthoritySet, Certificate, VoteKind
+from chain.certificate import Certificate, VoteKind
 from chain.clocks import read_clocks
-from chain.codec import decode, encode
 from chain.errors import (
     InsufficientFunds,
     InvalidBlock,
@@ -27,22 +26,28 @@ from chain.errors import (
     SequenceMismatch,
     ValidityTooLong,
 )
-from chain.result import Event
 from chain.schedule import next_due
-from chain.schema import decode_record, encode_record
 from chain.state import trie
-from chain.state.trie import TrieUpdate
-from chain.state.view import Reader, View
+from chain.state.view import View
 from chain.transaction import Transaction
-from chain.transition import BlockExecution, BlockOutcome, apply_block
+from chain.transition import BlockExecution, BlockOutcome
 from genesis.builder import GENESIS_RESULT, build
 from genesis.specification import Specification
-from node.consensus.epochs import epoch_of, is_last_of_epoch
+from node.consensus.epochs import epoch_of
 from node.consensus.events import Head
+from node.execution import (
+    Executed,
+    Parent,
+    StateReader,
+    batch_of,
+    decode_authorities,
+    encode_authorities,
+    head_after,
+    next_authorities_hash,
+    run_block,
+)
 from node.signatures import SignatureVerifier
-from node.store import SYSTEM_INDEX, FinalizedBatch, Store
-
-AUTHORITIES_VERSION = 1
+from node.store import FinalizedBatch, Store
 
 HEADER_ROOM = 2_048
 """Bytes of an encoded block that its header and the framing may take."""
@@ -59,14 +64,6 @@ class ExecutionDiverged(LedgerError):
 
     code = 2030
     hint = "Stop, run `aitbc-node verify`, and compare the software version with the other authorities."
-
-
-class StateUnreadable(Exception):
-    """The store could not be read while a block ran.
-
-    Not a LedgerError on purpose: what fails on this machine must never become a transaction's failed result or an
-    invalid block.
-    """
 
 
 class StaleParent(Exception):
@@ -108,45 +105,6 @@ class TransactionPool(Protocol):
         """Forget a transaction that can never be included."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Overlay:
-    """An executed block above the head, ready to be written."""
-
-    block: Block
-    transactions: tuple[Transaction, ...]
-    outcome: BlockOutcome
-    changes: dict[bytes, bytes | None]
-    update: TrieUpdate
-
-
-class _StateReader:
-    """The final state for the length of one execution.
-
-    Remembers what it read, because a view reads a record before it changes it and once more to see whether it did.
-    """
-
-    def __init__(self, base: Reader) -> None:
-        self._base = base
-        self._read: dict[bytes, bytes | None] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        try:
-            return self._read[key]
-        except KeyError:
-            pass
-        try:
-            value = self._read[key] = self._base.get(key)
-        except Exception as error:
-            raise StateUnreadable(str(error)) from error
-        return value
-
-    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        try:
-            yield from self._base.scan(start, end, reverse)
-        except Exception as error:
-            raise StateUnreadable(str(error)) from error
-
-
 @dataclass(slots=True)
 class _Progress:
     """How full a block in the making is."""
@@ -169,30 +127,6 @@ class _Progress:
     @property
     def full(self) -> bool:
         return self.weight_left <= 0 or self.misfits > MAXIMUM_MISFITS or len(self.chosen) >= MAXIMUM_BLOCK_TRANSACTIONS
-
-
-def encode_authorities(authorities: AuthoritySet) -> bytes:
-    """The stored form of the members of an authority set: [version, [authority record, …]].
-
-    The epoch is the key it is stored under; a set that stays the same is stored once.
-    """
-    return encode([AUTHORITIES_VERSION, [encode_record(member) for member in authorities.members]])
-
-
-def decode_authorities(data: bytes, epoch: int) -> AuthoritySet:
-    """The set of its stored form in an epoch. Raises MalformedEncoding or InvalidField."""
-    match decode(data):
-        case (1, tuple() as members) if all(type(member) is bytes for member in members):
-            try:
-                return AuthoritySet(epoch, tuple(decode_record(Authority, member) for member in members))
-            except ValueError as error:
-                raise MalformedEncoding(reason=str(error)) from error
-    raise MalformedEncoding(reason="not an authority set of version 1")
-
-
-def following_authorities(authorities: AuthoritySet) -> AuthoritySet:
-    """The set of the next epoch: the same members."""
-    return AuthoritySet(authorities.epoch + 1, authorities.members)
 
 
 def genesis_batch(specification: Specification) -> FinalizedBatch:
@@ -240,7 +174,7 @@ class LedgerExecutor:
         self._notify: Notify = notify or (lambda call: call())
         self._subscribers: list[Subscriber] = []
         self._turn = threading.RLock()
-        self._overlays: OrderedDict[bytes, _Overlay] = OrderedDict()
+        self._overlays: OrderedDict[bytes, Executed] = OrderedDict()
         self._head = self._read_head()
         self._next_due_ms = self._find_next_due()
 
@@ -276,7 +210,7 @@ class LedgerExecutor:
             head = self._head
             if parent_hash != head.hash or height != head.height + 1:
                 raise StaleParent("a block is built above the head only")
-            state = View(_StateReader(self._store))
+            state = View(StateReader(self._store))
             execution = BlockExecution(state, BlockContext(self._chain_id, height, epoch, time_ms, proposer))
             room = execution.parameters.maximum_block_weight - execution.weight
             transactions = self._fill(execution, min(weight_budget, room))
@@ -296,10 +230,10 @@ class LedgerExecutor:
                 results_root=outcome.results_root,
                 state_root=update.root_hash,
                 authorities_hash=head.authorities.hash(),
-                next_authorities_hash=self._next_authorities_hash(height),
+                next_authorities_hash=next_authorities_hash(head.authorities, height, self._epoch_blocks),
             )
             block = Block.of(header, envelopes)
-            self._keep(_Overlay(block, tuple(transactions), outcome, changes, update))
+            self._keep(Executed(block, tuple(transactions), outcome, changes, update))
             return block
 
     def _fill(self, execution: BlockExecution, weight: int) -> list[Transaction]:
@@ -337,35 +271,12 @@ class LedgerExecutor:
                 return str(error)
             return None
 
-    def _run(self, block: Block) -> _Overlay:
-        """Derive everything that the header commits to. Raises InvalidBlock."""
-        head, header = self._head, block.header
-        _require(header.chain_id == self._chain_id, "another chain")
-        _require(header.height == head.height + 1 and header.parent_hash == head.hash, "the parent is not the head")
-        _require(header.epoch == epoch_of(header.height, self._epoch_blocks), "another epoch")
-        _require(header.authorities_hash == head.authorities.hash(), "another authority set")
-        _require(
-            header.next_authorities_hash == self._next_authorities_hash(header.height), "another next authority set"
-        )
-        _require(header.transactions_root == transactions_root(block.envelopes), "another transactions root")
-        transactions = self._transactions(block)
-        context = BlockContext(self._chain_id, header.height, header.epoch, header.time_ms, header.proposer)
-        state = View(_StateReader(self._store))
-        outcome = apply_block(state, context, transactions, frozenset(block.envelopes))
-        _require(header.results_root == outcome.results_root, "another results root")
-        changes = state.changes()
-        update = trie.update(self._store, self._store.head.root, header.height, changes)
-        _require(header.state_root == update.root_hash, "another state root")
-        return _Overlay(block, transactions, outcome, changes, update)
+    def _run(self, block: Block) -> Executed:
+        return run_block(self._parent, block, self._verifier, chain_id=self._chain_id, epoch_blocks=self._epoch_blocks)
 
-    def _transactions(self, block: Block) -> tuple[Transaction, ...]:
-        """The decoded body, every signature verified. Raises InvalidBlock."""
-        transactions = []
-        for index, item in enumerate(self._verifier.check_all(block.envelopes)):
-            if isinstance(item, LedgerError):
-                raise InvalidBlock(transaction=index, reason=str(item))
-            transactions.append(item)
-        return tuple(transactions)
+    @property
+    def _parent(self) -> Parent:
+        return Parent(self._head, self._store, self._store, self._store.head.root)
 
     def commit(self, block: Block, finalization: Certificate) -> Head:
         """Make a block final in one synced write; returns the new head.
@@ -384,31 +295,14 @@ class LedgerExecutor:
                     overlay = self._run(block)
                 except InvalidBlock as error:
                     raise ExecutionDiverged(height=block.header.height, hash=block.hash, reason=str(error)) from error
-            self._store.commit(self._batch(overlay, finalization))
+            self._store.commit(batch_of(overlay, finalization, self._head.authorities))
             self._overlays.clear()
-            self._head = self._head_after(block, finalization)
+            self._head = head_after(self._head, block, finalization)
             self._next_due_ms = self._find_next_due()
             final = FinalBlock(block, overlay.transactions, overlay.outcome, finalization, overlay.changes)
             for subscriber in self._subscribers:
                 self._notify(partial(subscriber, final))
             return self._head
-
-    def _batch(self, overlay: _Overlay, finalization: Certificate) -> FinalizedBatch:
-        sets = {}
-        if overlay.block.header.next_authorities_hash is not None:
-            following = following_authorities(self._head.authorities)
-            if following.members != self._head.authorities.members:
-                sets[following.epoch] = encode_authorities(following)
-        return FinalizedBatch(
-            block=overlay.block,
-            finalization=finalization,
-            state_changes=overlay.changes,
-            trie=overlay.update,
-            system=overlay.outcome.system,
-            results=overlay.outcome.results,
-            history=history_of(overlay.transactions, overlay.outcome),
-            authority_sets=sets,
-        )
 
     def persist(self, blocks: Sequence[Block], certificates: Sequence[Certificate]) -> None:
         """Keep candidates and certificates above the head, in one synced write."""
@@ -435,21 +329,10 @@ class LedgerExecutor:
         """The finalization of the final block at `height`; None at genesis and above the head."""
         return self._store.finalization(height)
 
-    def _keep(self, overlay: _Overlay) -> None:
+    def _keep(self, overlay: Executed) -> None:
         self._overlays[overlay.block.hash] = overlay
         while len(self._overlays) > MAXIMUM_OVERLAYS:
             self._overlays.popitem(last=False)
-
-    def _next_authorities_hash(self, height: int) -> bytes | None:
-        if not is_last_of_epoch(height, self._epoch_blocks):
-            return None
-        return following_authorities(self._head.authorities).hash()
-
-    def _head_after(self, block: Block, finalization: Certificate) -> Head:
-        authorities = self._head.authorities
-        if block.header.next_authorities_hash is not None:
-            authorities = following_authorities(authorities)
-        return Head(block.header.height, block.hash, block.header.time_ms, finalization, authorities)
 
     def _read_head(self) -> Head:
         """What the store holds. Raises MalformedEncoding if something is missing."""
@@ -470,26 +353,3 @@ class LedgerExecutor:
         if live_due is not None:
             times.append(clocks.time_ms + max(0, live_due - clocks.live_ms))
         return min(times, default=None)
-
-
-def history_of(transactions: Sequence[Transaction], outcome: BlockOutcome) -> list[tuple[bytes, int]]:
-    """(subject, index) for every account and record that a block concerns: senders and the subjects of events.
-
-    The index is the transaction's place in the block, or SYSTEM_INDEX for what the block itself did.
-    """
-    entries: list[tuple[bytes, int]] = []
-    for index, (transaction, result) in enumerate(zip(transactions, outcome.results, strict=True)):
-        entries.append((transaction.body.sender, index))
-        entries += [(subject, index) for subject in _subjects(result.events) if subject != transaction.body.sender]
-    entries += [(subject, SYSTEM_INDEX) for subject in _subjects(outcome.system.events)]
-    return entries
-
-
-def _subjects(events: Sequence[Event]) -> dict[bytes, None]:
-    """Every subject once, in order of appearance: addresses of 33 bytes and record ids of 32."""
-    return {subject: None for event in events for _, subject in event.subjects if len(subject) in (32, 33)}
-
-
-def _require(holds: bool, reason: str) -> None:
-    if not holds:
-        raise InvalidBlock(reason=reason)

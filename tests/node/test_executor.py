@@ -21,15 +21,8 @@ from chain.state.trie import leaves, root_of
 from chain.state.view import View
 from chain.transaction import Transaction
 from chain.transition import SYSTEM_ACCOUNT
-from node.executor import (
-    ExecutionDiverged,
-    FinalBlock,
-    StaleParent,
-    StateUnreadable,
-    decode_authorities,
-    encode_authorities,
-    following_authorities,
-)
+from node.execution import StateUnreadable, decode_authorities, encode_authorities, following_authorities
+from node.executor import ExecutionDiverged, FinalBlock, StaleParent
 from node.mempool import Limits
 from node.store import SYSTEM_INDEX
 from node.store_errors import StoreFailed
