@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -31,18 +33,21 @@ FAST = Timing(
 """Blocks every 50 ms, and failed views over in less than a second."""
 FAST_NETWORK = NetworkConfig(dial_backoff_min=0.02, dial_backoff_max=0.2)
 PATIENCE_SECONDS = 20.0
-_reserved: list[int] = []
+
+# Below the range from which the system takes ports for outgoing connections, and apart for each process of a test run.
+_ports = itertools.count(20_000 + 700 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 17))
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, and that is given to nobody else in this process."""
-    while True:
+    """A loopback port that nothing listens on, and that is given to nobody else in this test run."""
+    for port in _ports:
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _reserved:
-            _reserved.append(port)
-            return port
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("ports do not run out")
 
 
 @dataclass(frozen=True, slots=True)
