@@ -131,6 +131,9 @@ ACTIONS: dict[int, type[Action]] = {}
 
 DUE_HANDLERS: dict[int, DueHandler] = {}
 
+INVARIANTS: list[Invariant] = []
+"""What the families want checked over a whole state, see `chain.invariants.check_all`."""
+
 
 def register(families: tuple[Family, ...]) -> None:
     """Make the families known. Raises ValueError if two claim one code, name or due subject."""
@@ -145,6 +148,7 @@ def register(families: tuple[Family, ...]) -> None:
             if subject in DUE_HANDLERS:
                 raise ValueError(f"due subject {subject} has two handlers")
             DUE_HANDLERS[subject] = handler
+        INVARIANTS.extend(family.invariants)
 
 
 def action_class(name: str) -> type[Action]:

@@ -6,12 +6,13 @@ Reads the whole state, so it runs in tests after every block and in `aitbc-node 
 from collections import Counter
 from collections.abc import Iterator
 
-from chain.action import Clock
+from chain.action import DUE_HANDLERS, INVARIANTS, Clock
 from chain.bank import ACCOUNTS, totals
 from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus
 from chain.clocks import live_instant, read_clocks
 from chain.errors import LedgerError
 from chain.escrow import ESCROWS, escrow_of
+from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
 from chain.job import HELD, JOBS, JobStatus
 from chain.schedule import DUE, Subject
@@ -38,6 +39,8 @@ def check_all(view: View) -> None:
     check_collateral(view)
     check_calendars(view)
     check_deadlines(view)
+    for check in INVARIANTS:
+        check(view)
 
 
 def check_conservation(view: View) -> None:
@@ -57,6 +60,8 @@ def check_escrows(view: View) -> None:
     """locked = net + fee + refunded + remaining, nothing is negative, and finished subjects hold nothing."""
     for subject, item in ESCROWS.scan(view):
         require(item.remaining >= 0, "no escrow is overdrawn", subject=subject)
+        known = BOOKINGS.get(view, subject) is not None or JOBS.get(view, subject) is not None
+        require(known, "an escrow belongs to a booking or a job", subject=subject)
     for booking_id, booking in BOOKINGS.scan(view):
         item = escrow_of(view, booking_id)
         require(item.locked == booking.cost, "a booking's cost is what was locked", booking=booking_id)
@@ -90,7 +95,10 @@ def check_collateral(view: View) -> None:
     for _, job in JOBS.scan(view):
         if job.claim is not None and job.status in (*HELD, JobStatus.DELIVERED):
             reserved[job.claim.provider] += job.claim.collateral
-    for address, stake in STAKES.scan(view):
+    stakes = dict(STAKES.scan(view))
+    for address, amount in reserved.items():
+        require(amount == 0 or address in stakes, "collateral is what is reserved", account=address)
+    for address, stake in stakes.items():
         require(stake.collateral == reserved[address], "collateral is what is reserved", account=address)
         require(0 <= stake.collateral <= stake.amount, "collateral lies within its stake", account=address)
 
@@ -104,7 +112,7 @@ def check_calendars(view: View) -> None:
         require(gpu_id != previous_gpu or start >= previous_end, "no two bookings overlap", gpu=gpu_id)
         previous_gpu, previous_end = gpu_id, interval.end_ms
         booked[gpu_id] += 1
-        matches = _holds_time(view, interval.holder, gpu_id, start)
+        matches = _holds_time(view, interval.holder, gpu_id, start, interval.end_ms)
         require(matches, "a calendar entry has its booking or job", gpu=gpu_id)
     for booking_id, booking in BOOKINGS.scan(view):
         open_now = booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE)
@@ -118,6 +126,10 @@ def check_calendars(view: View) -> None:
         claim = HARDWARE.get(view, gpu.hardware.hardware_hash)
         live = gpu.status is not GpuStatus.RETIRED
         require((claim is not None and claim.gpu == gpu_id) == live, "a live GPU holds its hardware hash", gpu=gpu_id)
+        waits = gpu.status is not GpuStatus.RETIRING or gpu.open_bookings > 0
+        require(waits, "a retiring GPU waits for a booking or job", gpu=gpu_id)
+    for _, claim in HARDWARE.scan(view):
+        require(GPUS.get(view, claim.gpu) is not None, "a hardware hash has its GPU", gpu=claim.gpu)
 
 
 def _check_claims(view: View) -> None:
@@ -127,14 +139,19 @@ def _check_claims(view: View) -> None:
             require(entry is not None and entry.holder == job_id, "a claimed job is in the calendar", job=job_id)
 
 
-def _holds_time(view: View, identifier: bytes, gpu_id: bytes, start_ms: int) -> bool:
-    """Whether a booking or a claimed job occupies the GPU from this block time on."""
+def _holds_time(view: View, identifier: bytes, gpu_id: bytes, start_ms: int, end_ms: int) -> bool:
+    """Whether a booking or a claimed job occupies the GPU in exactly this interval of block time."""
     booking = BOOKINGS.get(view, identifier)
     if booking is not None:
-        return gpu_id in booking.gpus and booking.start_ms == start_ms
+        return gpu_id in booking.gpus and (booking.start_ms, booking.end_ms) == (start_ms, end_ms)
     job = JOBS.get(view, identifier)
     claim = None if job is None else job.claim
-    return claim is not None and claim.gpu == gpu_id and claim.claimed_ms == start_ms
+    return (
+        job is not None
+        and claim is not None
+        and (claim.gpu, claim.claimed_ms) == (gpu_id, start_ms)
+        and end_ms == start_ms + job.claim_seconds * 1_000
+    )
 
 
 def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes]]:
@@ -152,6 +169,8 @@ def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes
             yield Clock.LIVE, job.claim.deadline_live_ms, Subject.JOB, job_id
         elif job.status is JobStatus.DELIVERED and job.acceptance_live_ms is not None:
             yield Clock.LIVE, job.acceptance_live_ms, Subject.JOB, job_id
+    for key, entry in IDEMPOTENCY.scan(view):
+        yield Clock.BLOCK, entry.expires_ms, Subject.IDEMPOTENCY, key
 
 
 def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[tuple[Clock, int]]:
@@ -162,8 +181,9 @@ def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[t
             yield Clock.LIVE, live_instant(view, booking.start_ms) + booking.patience_ms
     elif booking.status is BookingStatus.ACTIVE:
         yield Clock.BLOCK, booking.end_ms
-    elif booking.status is BookingStatus.CLOSING and booking.payment_live_ms is not None:
-        yield Clock.LIVE, booking.payment_live_ms
+    elif booking.status is BookingStatus.CLOSING:
+        require(booking.payment_live_ms is not None, "a closing booking has its payment", renter=booking.renter)
+        yield Clock.LIVE, booking.payment_live_ms or 0
 
 
 def check_deadlines(view: View) -> None:
@@ -172,6 +192,7 @@ def check_deadlines(view: View) -> None:
     now = {Clock.BLOCK: read_clocks(view).time_ms, Clock.LIVE: read_clocks(view).live_ms}
     waiting: Counter[tuple[int, bytes]] = Counter()
     for key in queued:
+        require(key[9] in DUE_HANDLERS, "every deadline has a handler", subject=key[9])
         waiting[key[9], key[10:]] += 1
     for clock, due_ms, subject, identifier in _expected_deadlines(view):
         key = bytes([clock]) + u64(due_ms) + bytes([subject]) + identifier

@@ -56,6 +56,11 @@ def unschedule(context: Context, clock: Clock, due_ms: int, subject: Subject, id
         DUE.delete(context.view, key)
 
 
+def is_scheduled(view: View, clock: Clock, due_ms: int, subject: Subject, identifier: bytes) -> bool:
+    """Whether this item waits in the queue."""
+    return DUE.get(view, _key(clock, due_ms, subject, identifier)) is not None
+
+
 def run_due(context: Context, budget: int) -> int:
     """Run due items in order of (due, subject) within a weight budget; returns the weight used.
 

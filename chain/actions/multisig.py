@@ -4,6 +4,7 @@ A proposal holds the actions themselves. They run atomically as the multisig acc
 approval that reaches the threshold; if one of them fails, that approval fails and the proposal stays.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -11,7 +12,8 @@ from chain.action import Action, ActionList, Clock, Context, Family
 from chain.bank import account
 from chain.crypto.address import KEY, multisig_address
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
-from chain.schedule import Subject, schedule, unschedule
+from chain.invariants import require
+from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import Address, Hash, ListOf, Timestamp, Unsigned, Unsigned32, Unsigned64, record
 from chain.state.tables import Table, TableId
 from chain.state.view import View
@@ -257,4 +259,17 @@ def expire(context: Context, proposal_id: bytes) -> None:
         context.emit("multisig.expired", [("proposal", proposal_id), ("account", proposal.account)])
 
 
-FAMILY = Family("multisig", (CreateMultisig, ProposeActions, ApproveProposal), {Subject.PROPOSAL: expire})
+def check_proposals(view: View) -> None:
+    """Each account counts its open proposals, and each of these has the deadline at which it expires."""
+    opened = Counter(proposal.account for _, proposal in PROPOSALS.scan(view))
+    for address, multisig in MULTISIGS.scan(view):
+        require(multisig.open_proposals == opened.pop(address, 0), "open proposals are counted", account=address)
+    require(not opened, "a proposal has its account")
+    for proposal_id, proposal in PROPOSALS.scan(view):
+        waiting = is_scheduled(view, Clock.BLOCK, proposal.expires_ms, Subject.PROPOSAL, proposal_id)
+        require(waiting, "a proposal has its deadline", id=proposal_id)
+
+
+FAMILY = Family(
+    "multisig", (CreateMultisig, ProposeActions, ApproveProposal), {Subject.PROPOSAL: expire}, (check_proposals,)
+)

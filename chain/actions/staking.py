@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from chain.action import Action, Clock, Context, Family
-from chain.bank import account, adjust, credit, debit
+from chain.bank import account, adjust, credit, debit, totals
 from chain.errors import InsufficientFunds, InsufficientStake, InvalidField, LedgerError
-from chain.schedule import Subject, schedule
+from chain.invariants import require
+from chain.schedule import Subject, is_scheduled, schedule
 from chain.schema import Address, Amount, Seconds, Timestamp, record
 from chain.stake import STAKES, stake_of
 from chain.state.tables import Table, TableId
+from chain.state.view import View
 
 MAXIMUM_LOCK_SECONDS = 4 * 365 * 86_400
 
@@ -112,4 +114,13 @@ def pay_out(context: Context, unbonding_id: bytes) -> None:
     context.emit("stake.released", [("account", unbonding.owner), ("unbonding", unbonding_id)], amount=unbonding.amount)
 
 
-FAMILY = Family("staking", (AddStake, RemoveStake), {Subject.UNBONDING: pay_out})
+def check_unbondings(view: View) -> None:
+    """Unbondings add up to their total, and each has the deadline at which it is paid out."""
+    unbonding = sum(item.amount for _, item in UNBONDINGS.scan(view))
+    require(unbonding == totals(view).unbonding, "unbondings add up to their total", counted=unbonding)
+    for unbonding_id, item in UNBONDINGS.scan(view):
+        waiting = is_scheduled(view, Clock.BLOCK, item.due_ms, Subject.UNBONDING, unbonding_id)
+        require(waiting, "an unbonding has its deadline", id=unbonding_id)
+
+
+FAMILY = Family("staking", (AddStake, RemoveStake), {Subject.UNBONDING: pay_out}, (check_unbondings,))

@@ -1,0 +1,249 @@
+"""The invariants have teeth: each is shown a state with one thing wrong, and must name it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from chain.action import Clock
+from chain.actions.gpus import RetireGpu
+from chain.actions.staking import UNBONDINGS, RemoveStake
+from chain.bank import ACCOUNTS, TOTALS, account, totals
+from chain.booking import BOOKINGS, Booking, BookingStatus
+from chain.clocks import CLOCKS, read_clocks
+from chain.escrow import ESCROWS, Escrow, escrow_of
+from chain.invariants import InvariantBroken, check_all
+from chain.inventory import GPUS, HARDWARE, INTERVALS, Gpu, GpuStatus, HardwareClaim, Interval
+from chain.schedule import DUE, DueItem, Subject
+from chain.schema import COIN
+from chain.stake import STAKES, Stake, stake_of
+from chain.state.tables import u64
+from chain.state.view import View
+from tests.market import Market, altered
+
+ZERO = b"\x00" * 32
+
+
+class Scene:
+    """A market with something of everything: the state that each test damages."""
+
+    def __init__(self) -> None:
+        market = Market(gpus=4, parameters=altered(heartbeat_timeout_seconds=120))
+        self.market = market
+        a, b, c, d = market.gpus
+        self.gpus = market.gpus
+        self.active = market.active([a], seconds=7_200)
+        self.reserved = market.reserve([a], after_seconds=20_000)
+        self.closing = market.active([b])
+        market.release(self.closing)
+        self.closed = market.active([b])
+        market.release(self.closed)
+        market.confirm(self.closed)
+        self.started = market.reserve([c], seconds=7_200)
+        self.retired = d
+        market.do(market.provider, RetireGpu(d), RemoveStake(5 * COIN))
+        self.view: View = market.view
+        check_all(self.view)
+
+    def booking(self, booking_id: bytes, **changes: object) -> None:
+        BOOKINGS.put(self.view, booking_id, replace(self._booking(booking_id), **changes))  # type: ignore[arg-type]
+
+    def _booking(self, booking_id: bytes) -> Booking:
+        found = BOOKINGS.get(self.view, booking_id)
+        assert found is not None
+        return found
+
+    def gpu(self, gpu_id: bytes, **changes: object) -> None:
+        found: Gpu | None = GPUS.get(self.view, gpu_id)
+        assert found is not None
+        GPUS.put(self.view, gpu_id, replace(found, **changes))  # type: ignore[arg-type]
+
+    def totals(self, **changes: int) -> None:
+        old = totals(self.view)
+        TOTALS.put(self.view, replace(old, **{name: getattr(old, name) + change for name, change in changes.items()}))
+
+    def escrow(self, booking_id: bytes, **changes: int) -> None:
+        old = escrow_of(self.view, booking_id)
+        ESCROWS.put(
+            self.view,
+            booking_id,
+            replace(old, **{name: getattr(old, name) + change for name, change in changes.items()}),
+        )
+
+    def stake(self, **changes: int) -> None:
+        address = self.market.provider.address
+        STAKES.put(self.view, address, replace(stake_of(self.view, address), **changes))
+
+    def start_of(self, booking_id: bytes) -> int:
+        return self._booking(booking_id).start_ms
+
+    def end_of(self, booking_id: bytes) -> int:
+        return self._booking(booking_id).end_ms
+
+    def drop_deadlines(self, subject: Subject, identifier: bytes | None = None) -> None:
+        for key, _ in list(DUE.scan(self.view)):
+            if key[9] == subject and identifier in (None, key[10:]):
+                DUE.delete(self.view, key)
+
+    def credit_from_nothing(self) -> None:
+        address = self.market.renter.address
+        ACCOUNTS.put(self.view, address, replace(account(self.view, address), balance=1))
+
+    def move_interval(self) -> None:
+        """The reservation's interval begins within the active one."""
+        gpu_id = self.gpus[0]
+        early_ms = self.end_of(self.active) - 1
+        INTERVALS.put(self.view, gpu_id + u64(early_ms), Interval(early_ms + 10, Subject.BOOKING, self.reserved))
+
+    def wrong_interval(self) -> None:
+        INTERVALS.put(self.view, self.gpus[2] + u64(self.start_of(self.started)), Interval(1, Subject.BOOKING, ZERO))
+
+    def drop_unbondings(self) -> None:
+        for identifier, _ in list(UNBONDINGS.scan(self.view)):
+            UNBONDINGS.delete(self.view, identifier)
+
+    def jump(self) -> None:
+        clocks = read_clocks(self.view)
+        CLOCKS.put(self.view, replace(clocks, live_ms=clocks.time_ms))
+
+
+DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
+    "money from nothing": (lambda s: s.credit_from_nothing(), "money is conserved"),
+    "money lost": (lambda s: s.totals(treasury=-1), "money is conserved"),
+    "burnt without trace": (lambda s: s.totals(burnt=1), "money is conserved"),
+    "issued without trace": (lambda s: s.totals(issued=1), "money is conserved"),
+    "a pot too full": (lambda s: s.totals(epoch_pot=1), "money is conserved"),
+    "a stake too large": (
+        lambda s: s.stake(amount=stake_of(s.view, s.market.provider.address).amount + 1),
+        "stakes add up",
+    ),
+    "a total of stakes too large": (lambda s: s.totals(staked=1), "stakes add up"),
+    "a total of escrows too large": (lambda s: s.totals(escrow=1), "escrows add up"),
+    "a total of unbondings too large": (lambda s: s.totals(unbonding=1, treasury=-1), "unbondings add up"),
+    "unbondings lost": (lambda s: s.drop_unbondings(), "unbondings add up"),
+    "an escrow paid twice": (
+        lambda s: (s.escrow(s.closing, net=1), s.totals(escrow=-1, treasury=1)),
+        "holds what is open",
+    ),
+    "an escrow overdrawn": (
+        lambda s: (s.escrow(s.closed, net=10 * COIN), s.totals(escrow=-10 * COIN, treasury=10 * COIN)),
+        "no escrow is overdrawn",
+    ),
+    "an escrow refunded too early": (
+        lambda s: (s.escrow(s.reserved, refunded=1), s.totals(escrow=-1, treasury=1)),
+        "holds what is open",
+    ),
+    "more locked than the cost": (
+        lambda s: (s.escrow(s.active, locked=1), s.totals(escrow=1, treasury=-1)),
+        "cost is what was locked",
+    ),
+    "money left in a closed booking": (
+        lambda s: (s.escrow(s.closed, net=-1), s.totals(escrow=1, treasury=-1)),
+        "holds what is open",
+    ),
+    "an escrow of nothing": (
+        lambda s: (
+            ESCROWS.put(s.view, ZERO, Escrow(s.market.renter.address, 0, 1)),
+            s.totals(escrow=1, treasury=-1),
+        ),
+        "an escrow belongs to",
+    ),
+    "collateral forgotten": (lambda s: s.stake(collateral=0), "collateral is what is reserved"),
+    "collateral of nothing": (
+        lambda s: STAKES.put(
+            s.view, s.market.other.address, replace(stake_of(s.view, s.market.other.address), collateral=1)
+        ),
+        "collateral is what is reserved",
+    ),
+    "a stake below its collateral": (
+        lambda s: (
+            s.totals(staked=-stake_of(s.view, s.market.provider.address).amount + COIN),
+            s.totals(treasury=stake_of(s.view, s.market.provider.address).amount - COIN),
+            s.stake(amount=COIN),
+        ),
+        "collateral lies within its stake",
+    ),
+    "a provider without a stake": (
+        lambda s: (
+            s.totals(staked=-stake_of(s.view, s.market.provider.address).amount),
+            s.totals(treasury=stake_of(s.view, s.market.provider.address).amount),
+            STAKES.delete(s.view, s.market.provider.address),
+        ),
+        "collateral is what is reserved",
+    ),
+    "a booking's slice changed": (lambda s: s.booking(s.active, collateral=1), "collateral is what is reserved"),
+    "overlapping bookings": (lambda s: s.move_interval(), "no two bookings overlap"),
+    "an interval of another booking": (lambda s: s.wrong_interval(), "a calendar entry has its booking"),
+    "an interval that ends elsewhere": (
+        lambda s: INTERVALS.put(
+            s.view, s.gpus[0] + u64(s.start_of(s.active)), Interval(s.end_of(s.active) - 1, Subject.BOOKING, s.active)
+        ),
+        "a calendar entry has its booking",
+    ),
+    "an interval lost": (
+        lambda s: INTERVALS.delete(s.view, s.gpus[0] + u64(s.start_of(s.active))),
+        "an open booking is in the calendar",
+    ),
+    "an interval of a closed booking": (
+        lambda s: INTERVALS.put(
+            s.view, s.gpus[1] + u64(s.start_of(s.closed)), Interval(s.end_of(s.closed), Subject.BOOKING, s.closed)
+        ),
+        "an open booking is in the calendar",
+    ),
+    "miscounted bookings": (lambda s: s.gpu(s.gpus[0], open_bookings=1), "open bookings are counted"),
+    "a hash released too early": (
+        lambda s: HARDWARE.delete(s.view, s.market.gpu(s.gpus[0]).hardware.hardware_hash),
+        "a live GPU holds its hardware hash",
+    ),
+    "a hash never released": (
+        lambda s: HARDWARE.put(s.view, s.market.gpu(s.retired).hardware.hardware_hash, HardwareClaim(s.retired)),
+        "a live GPU holds its hardware hash",
+    ),
+    "a hash of nothing": (
+        lambda s: HARDWARE.put(s.view, ZERO, HardwareClaim(ZERO)),
+        "a hardware hash has its GPU",
+    ),
+    "a retiring GPU without bookings": (
+        lambda s: s.gpu(s.gpus[1], status=GpuStatus.RETIRING),
+        "a retiring GPU waits for a booking",
+    ),
+    "a GPU without deadline": (lambda s: s.drop_deadlines(Subject.GPU, s.gpus[0]), "an open record has its deadline"),
+    **{
+        f"a booking without deadline: {name}": (
+            lambda s, name=name: s.drop_deadlines(Subject.BOOKING, getattr(s, name)),  # type: ignore[misc]
+            "an open record has its deadline",
+        )
+        for name in ("active", "reserved", "started", "closing")
+    },
+    "an unbonding without deadline": (lambda s: s.drop_deadlines(Subject.UNBONDING), "an unbonding has its deadline"),
+    "a booking that closes at another time": (
+        lambda s: s.booking(s.closing, payment_live_ms=1 << 40),
+        "an open record has its deadline",
+    ),
+    "a booking reopened": (lambda s: s.booking(s.closed, status=BookingStatus.ACTIVE), ""),
+    "a booking without end": (
+        lambda s: s.booking(s.closing, payment_live_ms=None),
+        "a closing booking has its payment",
+    ),
+    "a deadline of nobody": (
+        lambda s: DUE.put(s.view, bytes([Clock.LIVE]) + u64(1) + bytes([200]) + ZERO, DueItem(1)),
+        "every deadline has a handler",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damage_is_reported(name: str) -> None:
+    damage, rule = DAMAGES[name]
+    scene = Scene()
+    damage(scene)
+    with pytest.raises(InvariantBroken) as caught:
+        check_all(scene.view)
+    assert rule in str(caught.value.data["rule"])
+
+
+def test_a_sound_state_passes() -> None:
+    scene = Scene()
+    assert scene._booking(scene.closing).status is BookingStatus.CLOSING
+    assert Stake().free == 0
+    scene.market.wait(10_000)
