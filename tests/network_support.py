@@ -1,13 +1,19 @@
-"""What the tests of node/network share: keys, a clock that tests turn, and links over loopback."""
+"""What the tests of node/network share: keys, a clock that tests turn, links and nodes over loopback."""
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 
+import pytest
+
 from chain.crypto.ed25519 import PrivateKey
-from node.network.handshake import Initiator, Responder, Session
+from node.network.handshake import CloseCode, Initiator, LinkClosed, Responder, Session
 from node.network.link import Link, LinkLimits, LinkTimes, dial, respond
+from node.network.peers import NetworkConfig, PeerAddress, PeerNetwork
 from node.network.stream import Clock, LoopClock, Stream, listen, open_stream
 
 GENESIS = bytes(range(32))
@@ -170,3 +176,105 @@ class Inbox:
                 self._arrived.clear()
                 await self._arrived.wait()
         return self.payloads
+
+
+AUTHORITIES = frozenset({ALICE.public_key, BOB.public_key})
+QUICK = NetworkConfig(dial_backoff_min=0.01, dial_backoff_max=0.05)
+
+
+class Node:
+    """A network under test, and everything it reported."""
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        *,
+        peers: list[PeerAddress] | None = None,
+        authorities: frozenset[bytes] = AUTHORITIES,
+        config: NetworkConfig = QUICK,
+        clock: Clock | None = None,
+        port: int | None = 0,
+        genesis_hash: bytes = GENESIS,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.events: list[tuple[str, bytes]] = []
+        self.messages: list[tuple[bytes, bytes]] = []
+        self.handle: Callable[[bytes, bytes, float], Awaitable[None] | None] | None = None
+        self._changed = asyncio.Event()
+        self.network = PeerNetwork(
+            key,
+            genesis_hash,
+            None if port is None else ("127.0.0.1", port),
+            peers or [],
+            authorities,
+            on_message=self._on_message,
+            on_connect=lambda peer: self._note("connect", peer),
+            on_disconnect=lambda peer: self._note("disconnect", peer),
+            config=config,
+            clock=clock,
+            jitter=jitter,
+        )
+
+    def _note(self, what: str, peer: bytes) -> None:
+        self.events.append((what, peer))
+        self._changed.set()
+
+    def _on_message(self, peer: bytes, payload: bytes, received_at: float) -> Awaitable[None] | None:
+        self.messages.append((peer, payload))
+        self._changed.set()
+        return self.handle(peer, payload, received_at) if self.handle else None
+
+    def count(self, what: str, peer: PrivateKey) -> int:
+        return Counter(self.events)[(what, peer.public_key)]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Until a condition holds; looked at again after every callback."""
+        async with asyncio.timeout(20):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def linked(self, peer: PrivateKey) -> None:
+        await self.until(lambda: self.network.is_connected(peer.public_key))
+
+    @property
+    def address(self) -> PeerAddress:
+        assert self.network.listen_address is not None
+        return PeerAddress(self.network.key, *self.network.listen_address)
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    """Start the nodes, and stop them."""
+    for node in nodes:
+        await node.network.start()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(node.network.stop() for node in nodes))
+
+
+async def dial_as(key: PrivateKey, address: PeerAddress, clock: Clock | None = None) -> Link:
+    """A link from a peer that the test plays itself."""
+    clock = clock or LoopClock()
+    stream = await open_stream(address.host, address.port, clock)
+    secret = random.Random(address.port).randbytes(32)
+    return await dial(stream, key, GENESIS, address.key, secret, clock, LinkLimits(), LinkTimes())
+
+
+async def refused(key: PrivateKey, address: PeerAddress, clock: Clock | None = None) -> int:
+    """The code with which a dial is refused."""
+    with pytest.raises(LinkClosed) as closed:
+        await dial_as(key, address, clock)
+    return closed.value.code
+
+
+async def hang_up(*links: Link) -> None:
+    """End links that the test holds."""
+    for link in links:
+        link.close(CloseCode.SHUTDOWN)
+    await asyncio.gather(*(link.run(Inbox()) for link in links))
+
+
+def follower(number: int) -> PrivateKey:
+    return PrivateKey(b"follower" + number.to_bytes(24, "big"))
