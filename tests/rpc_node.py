@@ -1,5 +1,6 @@
 """A node's interface over a real socket, store, mempool and submission; blocks are made by hand."""
 
+import io
 import itertools
 import json
 from collections.abc import Sequence
@@ -103,7 +104,7 @@ class RpcNode:
     async def post(self, body: bytes | str, **options: Any) -> tuple[int, Any]:
         """HTTP status and decoded answer of a raw body; None if there is none."""
         data = body.encode() if isinstance(body, str) else body
-        async with self.client.post(f"{self.url}/rpc", data=data, **options) as response:
+        async with self.client.post(f"{self.url}/rpc", data=io.BytesIO(data), **options) as response:
             answer = await response.read()
             return response.status, json.loads(answer) if answer else None
 
