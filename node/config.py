@@ -18,6 +18,7 @@ from node.network.peers import PeerAddress
 
 ENVIRONMENT_PREFIX = "AITBC_NODE_"
 MAXIMUM_PEERS = 256
+MAXIMUM_NAMES = 64
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 DEFAULT_RPC = ("127.0.0.1", 8081)
@@ -68,6 +69,10 @@ class RpcSettings:
     """`[rpc]`: what clients talk to."""
 
     listen: tuple[str, int] = DEFAULT_RPC
+    hosts: tuple[str, ...] = ()
+    """Names by which clients may address the node, beside localhost and IP addresses."""
+    origins: tuple[str, ...] = ()
+    """Origins of web pages that may use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,16 @@ def _port(key: str, value: Any, minimum: int) -> int:
     return value
 
 
+def _names(key: str, value: Any) -> tuple[str, ...]:
+    """A list of texts; or, from the environment, separated by commas."""
+    items = [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    if not isinstance(items, list) or len(items) > MAXIMUM_NAMES:
+        _refuse(key, f"expected a list of at most {MAXIMUM_NAMES} names")
+    if not all(isinstance(item, str) and item for item in items):
+        _refuse(key, "expected names")
+    return tuple(items)
+
+
 def _peers(key: str, value: Any) -> tuple[PeerAddress, ...]:
     """Tables of key, host and port; or, from the environment, `key@host:port` separated by commas."""
     items: list[Any] = [item for item in value.split(",") if item.strip()] if isinstance(value, str) else value
@@ -234,7 +249,7 @@ def _node_key(key: str, value: Any) -> bytes:
 _SECTIONS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
     "node": {"data": _path, "genesis": _path, "node_key": _path, "bls_key": _path},
     "network": {"listen": _address, "peers": _peers},
-    "rpc": {"listen": _address},
+    "rpc": {"listen": _address, "hosts": _names, "origins": _names},
     "consensus": {item.name: _milliseconds for item in fields(Timing)},
     "log": {"level": _choice(*LOG_LEVELS), "format": _choice(*LOG_FORMATS)},
 }

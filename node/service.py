@@ -214,9 +214,11 @@ class Node:
             metrics=self.metrics,
         )
         self._parts.callback(context.close)
-        self.rpc = RpcServer(context, *self.configuration.rpc.listen)
+        rpc = self.configuration.rpc
+        self.rpc = RpcServer(context, *rpc.listen, hosts=rpc.hosts, origins=rpc.origins)
+        self.executor.subscribe(self.rpc.on_final)
         self._parts.push_async_callback(self.rpc.stop)
-        await _listening(self.rpc.start(), self.configuration.rpc.listen)
+        await _listening(self.rpc.start(), rpc.listen)
         self.metrics.watch(self.status, lambda: len(self.links.peers()))
         self._spawn(self._watch())
         _log.info(

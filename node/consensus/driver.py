@@ -225,10 +225,7 @@ class Driver:
         self._wake.set()
         if self._queued[peer] <= PEER_QUEUE_BYTES:
             return None
-        return self._drained(peer)
-
-    async def _drained(self, peer: bytes) -> None:
-        await self._room.setdefault(peer, asyncio.Event()).wait()
+        return _wait(self._room.setdefault(peer, asyncio.Event()))
 
     def connected(self, peer: bytes) -> None:
         """A link was made, or replaced."""
@@ -497,3 +494,7 @@ class Driver:
         self._execution.shutdown()
         self._durable.shutdown()
         self._reading.shutdown()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

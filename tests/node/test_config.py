@@ -28,6 +28,7 @@ port = 7082
 
 [rpc]
 listen = "[::1]:8081"
+hosts = ["node.example"]
 
 [consensus]
 delta_ms = 300
@@ -53,6 +54,7 @@ def test_a_full_file(tmp_path: Path) -> None:
     assert configuration.network.listen == ("0.0.0.0", 7081)
     assert configuration.network.peers == (PeerAddress(bytes.fromhex(KEY_1), "authority.example", 7082),)
     assert configuration.rpc.listen == ("::1", 8081)
+    assert (configuration.rpc.hosts, configuration.rpc.origins) == (("node.example",), ())
     assert configuration.timing == Timing(delta_ms=300, idle_interval_ms=2_000)
     assert (configuration.log.level, configuration.log.format) == ("warning", "json")
 
@@ -71,6 +73,7 @@ def test_the_environment_overrides_the_file() -> None:
         "AITBC_NODE_NETWORK_LISTEN": "127.0.0.1:1",
         "AITBC_NODE_NETWORK_PEERS": f"{KEY_1}@a:1, {KEY_2}@[::1]:2,",
         "AITBC_NODE_RPC_LISTEN": "127.0.0.1:2",
+        "AITBC_NODE_RPC_ORIGINS": "https://a.example, https://b.example",
         "AITBC_NODE_CONSENSUS_DELTA_MS": "250",
         "AITBC_NODE_LOG_LEVEL": "debug",
         "AITBC_NODE_URL": "http://not.ours",
@@ -81,6 +84,7 @@ def test_the_environment_overrides_the_file() -> None:
     assert configuration.network.listen == ("127.0.0.1", 1)
     assert [(peer.host, peer.port) for peer in configuration.network.peers] == [("a", 1), ("::1", 2)]
     assert configuration.rpc.listen == ("127.0.0.1", 2)
+    assert configuration.rpc.origins == ("https://a.example", "https://b.example")
     assert configuration.timing == Timing(delta_ms=250, precision_ms=7)
     assert configuration.log.level == "debug"
 
@@ -106,6 +110,8 @@ def test_the_environment_overrides_the_file() -> None:
         (changed("network", peers=[{"key": KEY_1, "host": "", "port": 1}]), "network.peers[0].host"),
         (changed("network", peers=[{"key": KEY_1, "host": "a", "port": 1}] * 2), "network.peers"),
         (changed("network", peers={"key": KEY_1}), "network.peers"),
+        (changed("rpc", hosts=["a", 1]), "rpc.hosts"),
+        (changed("rpc", origins={}), "rpc.origins"),
         (changed("consensus", delta_ms=0), "consensus"),
         (changed("consensus", delta_ms=-1), "consensus.delta_ms"),
         (changed("consensus", delta_ms=1.5), "consensus.delta_ms"),
