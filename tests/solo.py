@@ -5,11 +5,17 @@ from pathlib import Path
 
 from chain.action import Action
 from chain.actions.accounts import Transfer
+from chain.actions.bookings import Activate, Release, Reserve
+from chain.actions.gpus import RegisterGpu
+from chain.actions.staking import AddStake
 from chain.bank import NATIVE_ASSET, account
 from chain.block import Block
 from chain.certificate import Certificate, Vote, VoteKind, assemble_certificate, vote_bytes
 from chain.crypto import bls
+from chain.crypto.hashing import sha256
 from chain.parameters import Parameters
+from chain.result import TransactionResult
+from chain.schema import COIN
 from chain.state.view import View
 from chain.transaction import Body, Transaction
 from genesis.specification import Specification
@@ -18,7 +24,8 @@ from node.executor import FinalBlock, LedgerExecutor, create_store
 from node.mempool import Limits, Mempool
 from node.signatures import SignatureVerifier
 from node.store import Store
-from tests.ledger import DEFAULT_FEE, GENESIS_TIME_MS, Person, make_authority, make_specification
+from tests.ledger import DEFAULT_FEE, GENESIS_TIME_MS, Person, make_authority, make_specification, subject
+from tests.market import hardware, terms
 
 AUTHORITY, NODE_KEY, SECRET = make_authority("0")
 
@@ -116,6 +123,12 @@ class Solo:
         self.executor.commit(block, self.finalize(block))
         return block
 
+    def results(self, height: int) -> tuple[TransactionResult, ...]:
+        """The results of a final block; all must be successes."""
+        results = self.store.results(height)
+        assert all(result.succeeded for result in results), results
+        return results
+
     def balance(self, person: Person) -> int:
         return account(View(self.store), person.address).balance
 
@@ -127,8 +140,35 @@ def finalization_of(chain_id: str, block: Block, secret: bytes = SECRET) -> Cert
     return assemble_certificate({0: Vote(kind, epoch, view, block.hash, signature)}, 1)
 
 
+def trade(solo: Solo, people: Sequence[Person], blocks: int) -> None:
+    """Let blocks pass in which people pay and stake, one lists a GPU and another books and uses it."""
+    provider, renter, *_ = people
+    booking = b""
+    for number in range(blocks):
+        actions: list[tuple[Person, Action]] = [
+            (person, pay(people[(number + index) % len(people)], 1 + number)) for index, person in enumerate(people)
+        ]
+        match number:
+            case 0:
+                actions.append((provider, AddStake(100 * COIN)))
+            case 1:
+                actions.append((provider, RegisterGpu(hardware("solo"), terms())))
+            case 3:
+                gpu = subject(solo.results(2)[-1], "gpu.registered", "gpu")
+                actions.append((renter, Reserve((gpu,), 0, 3_600, 10**15, (1,), bytes(32))))
+            case 4:
+                booking = subject(solo.results(4)[-1], "booking.reserved", "booking")
+                actions.append((provider, Activate(booking, b"sealed access")))
+            case 6:
+                actions.append((renter, Release(booking)))
+        for index, (sender, action) in enumerate(actions):
+            identifier = sha256(number.to_bytes(4, "big")) if index == 0 else None
+            # Falling fees keep the order.
+            fee = DEFAULT_FEE * (1_000 - index) // 100
+            solo.mempool.add(solo.sign(sender, action, fee=fee, idempotency_id=identifier))
+        block = solo.advance()
+        assert len(block.envelopes) == len(actions)
+
+
 def pay(to: Person, amount: int) -> Transfer:
     return Transfer(to.address, NATIVE_ASSET, amount)
-
-
-__all__ = ["AUTHORITY", "NODE_KEY", "SECRET", "Solo", "finalization_of", "pay"]
