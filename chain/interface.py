@@ -514,7 +514,7 @@ class GpuView:
     available: bool
     """Active, and free now for its shortest booking."""
     free_from_ms: Milliseconds | None
-    """The end of the booking that occupies it now; None if it is free."""
+    """The end of the booking or job that occupies it now; None if it is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,9 +555,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class BookedSlot:
+    """Half-open [start_ms, end_ms)."""
+
     start_ms: Milliseconds
     end_ms: Milliseconds
     booking: HashHex
+    """The booking, or the claimed job, that takes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from re import IGNORECASE, Pattern, compile
 
 from chain import interface as api
 from chain.actions.accounts import PROFILES
-from chain.inventory import GPUS, Gpu, GpuStatus, find_conflict, read_gpu
+from chain.inventory import GPUS, Gpu, GpuStatus, Interval, clear_overdue, find_conflict, read_gpu
 from chain.queries.availability import availability as slots_of
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
@@ -30,16 +30,26 @@ def status_now(read: Read, gpu: Gpu) -> GpuStatus:
     return GpuStatus.OFFLINE if overdue else gpu.status
 
 
+def conflict_now(read: Read, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:
+    """What overlaps [start, end) in the calendar, leaving out what is over by the clocks but still entered."""
+    conflict = find_conflict(read.view, gpu_id, start_ms, end_ms)
+    if conflict is None:
+        return None
+    now = read.now()
+    clear_overdue(now, gpu_id)
+    return find_conflict(now.view, gpu_id, start_ms, end_ms)
+
+
 def is_free(read: Read, gpu_id: bytes, gpu: Gpu, start_ms: int, seconds: int | None) -> bool:
     """Whether it can be booked from then for so long, or for its shortest booking."""
     end_ms = start_ms + (seconds or gpu.terms.minimum_seconds) * 1_000
-    return status_now(read, gpu) is GpuStatus.ACTIVE and find_conflict(read.view, gpu_id, start_ms, end_ms) is None
+    return status_now(read, gpu) is GpuStatus.ACTIVE and conflict_now(read, gpu_id, start_ms, end_ms) is None
 
 
 def view_of(read: Read, gpu_id: bytes, gpu: Gpu) -> api.GpuView:
     """A GPU as clients see it."""
     now_ms = read.clocks.time_ms
-    conflict = find_conflict(read.view, gpu_id, now_ms, now_ms + 1)
+    conflict = conflict_now(read, gpu_id, now_ms, now_ms + 1)
     return api.GpuView(
         id=gpu_id.hex(),
         gpu=read.show(gpu),
