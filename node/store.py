@@ -330,8 +330,10 @@ class Store(StoreReader):
         """Delete trie nodes that no state at height `keep_from_version` or above needs: a slice of the work.
 
         The slice ends with the record of stale nodes that brings it to `limit` or beyond. Returns how many nodes went:
-        none once nothing is left to do.
+        none once nothing is left to do, and none for a version below zero.
         """
+        if keep_from_version < 0:
+            return 0
         start = tables.STALE + u64(self.prune_floor)
         end = tables.STALE + u64(min(keep_from_version, self._head.height) + 1)
         records: list[bytes] = []

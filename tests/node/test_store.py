@@ -18,6 +18,7 @@ import pytest
 from chain.codec import encode
 from chain.crypto.hashing import sha256
 from chain.state import trie
+from chain.state.nodes import node_key
 from chain.state.view import MemoryReader
 from node import store as store_module
 from node import store_tables as tables
@@ -784,7 +785,7 @@ def test_golden_entries_of_a_block(store: Store, chain: Chain) -> None:
 
 def test_records_of_stale_nodes(rng: random.Random) -> None:
     node_keys = [
-        trie.node_key(rng.randbytes(8), rng.randrange(257), rng.randbytes(32)) for _ in range(rng.randrange(600, 700))
+        node_key(rng.randbytes(8), rng.randrange(257), rng.randbytes(32)) for _ in range(rng.randrange(600, 700))
     ]
     records = list(tables.encode_stale(node_keys))
     assert len(records) == 3
