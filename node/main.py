@@ -104,8 +104,13 @@ def init(
     specification = setup.read_genesis(files.genesis)
     if signer_record_only:
         setup.begin_signer_record(files, specification.chain_id)
+        begun = True
     else:
-        setup.initialise(files, specification)
+        begun = setup.initialise(files, specification)
+    if begun:
+        click.echo(
+            "warning: the signer's record is new; a key that has voted on this chain before must not use it", err=True
+        )
     click.echo(f"{specification.chain_id}: initialised {files.data}", err=True)
 
 

@@ -12,6 +12,7 @@ from node.config import NodeFiles
 from node.consensus.signer import LocalKeys, Signer
 from node.executor import create_store
 from node.keys import read_secret
+from node.store_errors import StoreExists
 
 
 class SignerRecordExists(LedgerError):
@@ -60,12 +61,22 @@ def open_signer(files: NodeFiles, specification: Specification) -> Signer | None
     return Signer.open(files.signer_record, chain_id=specification.chain_id, keys=keys)
 
 
-def initialise(files: NodeFiles, specification: Specification) -> None:
-    """Make a node's database and, for an authority, its signer's record.
+def initialise(files: NodeFiles, specification: Specification) -> bool:
+    """Make a node's database and, for an authority without one, its signer's record; whether a record was made.
 
-    Raises StoreExists, SignerRecordExists, and what writing and reading the files raises.
+    A record that is there is kept: a database that was lost can be fetched again from the other nodes, it cannot.
+
+    Raises StoreExists, and what writing and reading the files raises. A record is never made beside a database.
     """
     files.data.mkdir(parents=True, exist_ok=True)
-    if files.bls_key is not None:
+    if files.database.exists():
+        raise StoreExists(path=str(files.database))
+    begun = files.bls_key is not None and not files.signer_record.exists()
+    if begun:
         begin_signer_record(files, specification.chain_id)
+    else:
+        signer = open_signer(files, specification)
+        if signer is not None:
+            signer.close()
     create_store(files.database, specification)
+    return begun

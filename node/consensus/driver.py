@@ -160,6 +160,7 @@ class Driver:
         self._due_timer: Cancellable | None = None
         self._work_queued = False
         self._may_propose = True
+        self._silent = False
         self._serving = 0
         self._stopping = False
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -351,6 +352,13 @@ class Driver:
         signer = self._signer
         if signer is None:
             raise ConsensusHalted(reason="asked for a signature without a key")
+        if (effect.epoch, effect.view) < signer.floor:
+            # The database is younger than the signer's record: it was lost and is being fetched again. Until then
+            # the key has nothing to say, for nobody knows any more what it said.
+            if not self._silent:
+                _log.warning("not voting below epoch %d, view %d, which this key has passed", *signer.floor)
+            self._silent = True
+            return
         crash_point("consensus.before_sign")
         vote = await self._on(
             self._durable, lambda: signer.sign(effect.kind, effect.epoch, effect.view, effect.block_hash)

@@ -9,6 +9,7 @@ import pytest
 from chain.actions.accounts import Transfer
 from chain.bank import NATIVE_ASSET
 from chain.crypto.address import format_address
+from chain.parameters import Parameters
 from tests.e2e.support import ROOT, Network, assert_same_chain, to_toml, wait_for_height, wait_until
 from tests.ledger import Person
 from tests.nodes import lay_out
@@ -56,6 +57,22 @@ def test_a_follower_serves_what_the_authority_finalises(tmp_path: Path) -> None:
         assert_same_chain(network.nodes)
 
 
+def test_an_authority_that_lost_its_database_fetches_it_and_votes_again(tmp_path: Path) -> None:
+    """The signer's record stays, and is ahead of the new database for a while."""
+    with Network(lay_out(tmp_path, 2, parameters=Parameters(epoch_blocks=10))) as network:
+        first, second = network.nodes
+        network.start()
+        wait_for_height(network.nodes, 25)
+        second.kill()
+        second.configuration.node.database.rename(tmp_path / "lost")
+        made = aitbc_node("init", "--config", second.folder / "node.toml")
+        assert made.returncode == 0, made.stderr
+        assert "warning" not in made.stderr
+        network.start(second)
+        wait_for_height(network.nodes, first.height + 5)
+        assert_same_chain(network.nodes)
+
+
 def test_a_node_ends_when_told_and_needs_little_memory(tmp_path: Path) -> None:
     with Network(lay_out(tmp_path, 1)) as network:
         (node,) = network.nodes
@@ -100,7 +117,9 @@ def test_a_node_is_set_up_by_commands_alone(tmp_path: Path) -> None:
     again = aitbc_node("keygen", tmp_path / "keys")
     assert (again.returncode, again.stdout) == (1, "")
     place = ["--data", tmp_path / "data", "--genesis", layout.genesis, "--node-key", tmp_path / "keys" / "node.key"]
-    assert aitbc_node("init", *place, "--bls-key", tmp_path / "keys" / "bls.key").returncode == 0
+    begun = aitbc_node("init", *place, "--bls-key", tmp_path / "keys" / "bls.key")
+    assert begun.returncode == 0
+    assert "warning: the signer's record is new" in begun.stderr
     assert (tmp_path / "data" / "signer.record").exists()
     assert aitbc_node("init", *place).stderr.startswith("error: store_exists")
     assert aitbc_node("verify", "--data", tmp_path / "data", "--genesis", layout.genesis).returncode == 0

@@ -155,6 +155,8 @@ class Disk:
         self._note("read")
         return PROOF if height == 1 else None
 
+    floor = (0, 0)
+
     def votes(self) -> tuple[Vote, ...]:
         return ()
 
@@ -193,7 +195,7 @@ class Work:
 
 
 class Rig:
-    def __init__(self, script: dict[type, list[Effect]]) -> None:
+    def __init__(self, script: dict[type, list[Effect]], clock: LoopClock | None = None) -> None:
         self.core = Core(script)
         self.disk = Disk(self.core.trace, self.core.changed)
         self.work = Work()
@@ -206,7 +208,7 @@ class Rig:
             self.disk,
             self.work,
             Reports(lambda *claim: self.behind.append(claim), lambda conflict: None, self.on_advanced),
-            clock=LoopClock(),
+            clock=clock or LoopClock(),
             wall_ms=lambda: time.time_ns() // 1_000_000,
         )
 
@@ -228,9 +230,12 @@ class Rig:
 
 @asynccontextmanager
 async def driving(
-    script: dict[type, list[Effect]], prepare: Callable[[Rig], None] = lambda rig: None
+    script: dict[type, list[Effect]],
+    prepare: Callable[[Rig], None] = lambda rig: None,
+    *,
+    clock: LoopClock | None = None,
 ) -> AsyncIterator[Rig]:
-    rig = Rig(script)
+    rig = Rig(script, clock)
     prepare(rig)
     before = asyncio.all_tasks()
     await rig.driver.start()
@@ -467,6 +472,31 @@ async def test_stopping_ends_after_the_effect_at_hand() -> None:
     rig.disk.hold["persist"].set()
     await stopping
     assert rig.trace == ["Started", "persist"]
+
+
+async def test_a_key_that_is_ahead_of_the_database_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def lost_database(rig: Rig) -> None:
+        rig.disk.floor = (0, 2)
+
+    later = SignVote(VoteKind.NULLIFY, 0, 2, b"")
+    async with driving({Started: [SIGN, SIGN], MessageReceived: [later]}, lost_database) as rig:
+        rig.receive()
+        await rig.see(VoteSigned)
+    assert [event.vote.view for event in rig.core.seen(VoteSigned)] == [2]
+    assert caplog.text.count("not voting below epoch 0, view 2") == 1
+
+
+async def test_a_timer_that_fires_early_is_on_time() -> None:
+    """A loop may run a callback within its clock's resolution before the time; the core takes that for a stale one."""
+
+    class Early(LoopClock):
+        def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+            return super().call_later(0.0, callback)
+
+    at_ms = int(asyncio.get_running_loop().time() * 1_000) + 60_000
+    async with driving({Started: [SetDeadline(Timer.VIEW, at_ms)]}, clock=Early()) as rig:
+        await rig.see(DeadlineReached)
+    assert rig.core.seen(DeadlineReached)[0].at.monotonic_ms == at_ms
 
 
 async def test_synchronised_blocks_go_through_the_same_thread() -> None:
