@@ -297,6 +297,7 @@ class LedgerExecutor:
                     raise ExecutionDiverged(height=block.header.height, hash=block.hash, reason=str(error)) from error
             self._store.commit(batch_of(overlay, finalization, self._head.authorities))
             self._overlays.clear()
+            self._verifier.verified.forget(block.envelopes)
             self._head = head_after(self._head, block, finalization)
             self._next_due_ms = self._find_next_due()
             final = FinalBlock(block, overlay.transactions, overlay.outcome, finalization, overlay.changes)

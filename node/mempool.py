@@ -61,7 +61,7 @@ class Limits:
     """What a mempool holds at most."""
 
     count: int = 50_000
-    size: int = 64 << 20
+    size: int = 32 << 20
     """Bytes of all envelopes."""
     sender_count: int = 4_096
     sender_size: int = 4 << 20

@@ -7,7 +7,7 @@ included, so a good transaction under an exchanged signature is not in it.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -26,9 +26,12 @@ ALONE = 16
 
 
 class VerifiedTransactions:
-    """Remembers at least the latest `capacity / 2` and at most `capacity` transactions; safe from any thread."""
+    """Remembers at least the latest `capacity / 2` and at most `capacity` transactions; safe from any thread.
 
-    def __init__(self, capacity: int = 65_536, capacity_bytes: int = 64 << 20) -> None:
+    `capacity_bytes` bounds their envelopes likewise; decoded, a transaction takes about six times as much.
+    """
+
+    def __init__(self, capacity: int = 65_536, capacity_bytes: int = 16 << 20) -> None:
         self._half = max(1, capacity // 2)
         self._half_bytes = max(1, capacity_bytes // 2)
         self._newer: dict[bytes, Transaction] = {}
@@ -49,8 +52,18 @@ class VerifiedTransactions:
                     self._older = self._newer
                     self._newer = {}
                     self._newer_bytes = 0
+                if transaction.envelope not in self._newer:
+                    self._newer_bytes += transaction.size
                 self._newer[transaction.envelope] = transaction
-                self._newer_bytes += transaction.size
+
+    def forget(self, envelopes: Iterable[bytes]) -> None:
+        """Drop transactions that will hardly come again: they are final."""
+        with self._lock:
+            for envelope in envelopes:
+                if self._newer.pop(envelope, None) is not None:
+                    self._newer_bytes -= len(envelope)
+                else:
+                    self._older.pop(envelope, None)
 
     def __len__(self) -> int:
         return len(self._newer) + len(self._older)
