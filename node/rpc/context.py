@@ -8,7 +8,7 @@ a proof delays anybody's vote.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from chain.action import Context
@@ -33,6 +33,10 @@ MAXIMUM_WAITING_READS = 64
 
 T = TypeVar("T")
 
+# The same few accounts come again and again, and a checksum costs as much as reading an account.
+_parse = lru_cache(8_192)(parse_address)
+_format = lru_cache(8_192)(format_address)
+
 
 class Submitter(Protocol):
     """The way of envelopes into the node."""
@@ -43,23 +47,15 @@ class Submitter(Protocol):
 
 
 class Read:
-    """One consistent look at the final state. A context manager; close it soon."""
+    """One consistent look at the final state, over a snapshot that somebody else closes."""
 
     __slots__ = ("clocks", "context", "snapshot", "view")
 
-    def __init__(self, context: "RpcContext") -> None:
+    def __init__(self, context: "RpcContext", snapshot: Snapshot, clocks: Clocks | None = None) -> None:
         self.context = context
-        self.snapshot: Snapshot = context.store.snapshot()
-        self.view = View(self.snapshot)
-        self.clocks: Clocks = read_clocks(self.view)
-
-    def __enter__(self) -> "Read":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.snapshot.close()
+        self.snapshot = snapshot
+        self.view = View(snapshot)
+        self.clocks = clocks or read_clocks(self.view)
 
     @property
     def prefix(self) -> str:
@@ -79,10 +75,10 @@ class Read:
 
     def address(self, text: str) -> bytes:
         """The account that a client names. Raises InvalidAddress or WrongNetworkAddress."""
-        return parse_address(self.prefix, text)
+        return _parse(self.prefix, text)
 
     def address_text(self, address: bytes) -> str:
-        return format_address(self.prefix, address)
+        return _format(self.prefix, address)
 
 
 class RpcContext:
@@ -106,6 +102,7 @@ class RpcContext:
         self.status = status
         self.peers = peers
         self.metrics = metrics
+        self._latest: Read | None = None
         self._reading = 0
         self._threads = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="rpc-read")
 
@@ -114,7 +111,16 @@ class RpcContext:
         return self.specification.prefix
 
     def read(self) -> Read:
-        return Read(self)
+        """A quick look, on the event loop only. All that look at one head share a snapshot of it."""
+        if self._latest is None or self._latest.snapshot.head.hash != self.store.head.hash:
+            self._forget()
+            self._latest = Read(self, self.store.snapshot())
+        return Read(self, self._latest.snapshot, self._latest.clocks)
+
+    def _forget(self) -> None:
+        if self._latest is not None:
+            self._latest.snapshot.close()
+            self._latest = None
 
     async def read_aside(self, work: Callable[[Read], T]) -> T:
         """Run a long read on its own thread. Raises NodeBusy if too many are waiting already."""
@@ -127,9 +133,10 @@ class RpcContext:
             self._reading -= 1
 
     def _run(self, work: Callable[[Read], T]) -> T:
-        with Read(self) as read:
-            return work(read)
+        with self.store.snapshot() as snapshot:
+            return work(Read(self, snapshot))
 
     def close(self) -> None:
-        """Wait for the reads that run. Idempotent."""
+        """Wait for the reads that run. Idempotent; nothing is read afterwards."""
+        self._forget()
         self._threads.shutdown(wait=True, cancel_futures=True)

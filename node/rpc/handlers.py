@@ -23,8 +23,7 @@ def quick(function: Callable[[Read, P], Any]) -> Callable[[RpcContext, P], Any]:
     """A handler that reads a few keys: it runs on the event loop, where it may ask the mempool as well."""
 
     def handler(context: RpcContext, params: P) -> Any:
-        with context.read() as read:
-            return function(read, params)
+        return function(context.read(), params)
 
     return handler
 

@@ -8,6 +8,8 @@ from node.rpc.context import RpcContext
 from node.rpc.dispatch import Handler
 from node.status import software_version
 
+_VERSION = api.VersionView(software_version(), api.INTERFACE_VERSION, platform.python_version())
+
 
 def status(context: RpcContext, params: api.NoParams) -> api.NodeStatusView:
     now = context.status()
@@ -59,7 +61,7 @@ def health(context: RpcContext, params: api.NoParams) -> api.Health:
 
 
 def version(context: RpcContext, params: api.NoParams) -> api.VersionView:
-    return api.VersionView(software_version(), api.INTERFACE_VERSION, platform.python_version())
+    return _VERSION
 
 
 HANDLERS: dict[str, Handler] = {
