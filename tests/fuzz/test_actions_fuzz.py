@@ -1,0 +1,273 @@
+"""Hostile actions at wire level: however built, they fail with a coded error or work, and never break the ledger.
+
+Each round mutates the fields of real actions against a market in which ids exist, signs what comes out and lets a
+proposer build a block from it. No exception but a coded one may appear, what the proposer took must be valid for
+everybody, every record written must be in range, and every invariant must hold after every block.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chain.action import ACTIONS, BlockContext, decode_action
+from chain.actions.multisig import PROPOSALS
+from chain.bank import account
+from chain.booking import BOOKINGS
+from chain.codec import encode
+from chain.crypto.address import KEY
+from chain.errors import InvalidBlock, LedgerError
+from chain.invariants import check_all
+from chain.inventory import GPUS
+from chain.job import JOBS
+from chain.result import SystemResult, TransactionResult
+from chain.schema import (
+    COIN,
+    AddressKind,
+    Items,
+    Kind,
+    Maybe,
+    Nested,
+    Octets,
+    Unsigned,
+    decode_record,
+    encode_record,
+    layout,
+    to_plain,
+)
+from chain.state.view import MemoryReader, View
+from chain.transaction import Transaction, signing_bytes
+from chain.transition import BlockExecution, apply_block
+from tests.conftest import EXTENDED
+from tests.ledger import Person
+from tests.market import Market, altered, terms
+from tests.records import example, mutate_fields
+
+BLOCKS = 4_000 if EXTENDED else 600
+PARAMETERS = altered(heartbeat_timeout_seconds=3_600, dispute_window_seconds=60, unbonding_seconds=30)
+STEPS_MS = (1, 1, 1_000, 1_000, 5_000, 14_000, 61_000, 600_000, 3 * 3_600_000)
+
+
+class Arena:
+    """A market, the ids in it, and people who send anything."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.market = Market(gpus=3, parameters=PARAMETERS, stake=3_000 * COIN)
+        self.people: list[Person] = [self.market.provider, self.market.renter, self.market.other]
+        self.view = self.market.view
+        self.accounts: list[bytes] = [person.address for person in self.people]
+        self.outcomes: Counter[str] = Counter()
+
+    def plausible(self, name: str, kind: Kind, plain: Any) -> Any:
+        """A value for the field of this name that may well be right in the present state."""
+        rng, now = self.rng, self.market.time_ms
+        if isinstance(kind, Maybe):
+            return None if rng.random() < 0.5 else self.plausible(name, kind.inner, plain)
+        if isinstance(kind, Nested) and name not in self.offers:
+            layouts = layout(kind.cls)
+            parts = zip(layouts.names, layouts.kinds, plain, strict=True)
+            return tuple(self.plausible(part, each, item) for part, each, item in parts)
+        if isinstance(kind, AddressKind):
+            return rng.choice(self.accounts)
+        if name == "gpus":
+            return tuple(rng.sample(self.pool("gpu"), k=min(len(self.pool("gpu")), rng.randint(1, 3))))
+        if name in self.offers:
+            return self.offers[name]()
+        if isinstance(kind, Octets) and kind.minimum == kind.maximum == 32:
+            return rng.choice(self.pool(name))
+        if isinstance(kind, Unsigned) and name.endswith("_ms"):
+            return now + rng.randint(1, 100_000)
+        if isinstance(kind, Unsigned) and kind.maximum > 1_000:
+            return rng.choice((1, 60, 100, rng.randint(1, 10 * COIN)))
+        if isinstance(kind, Items):
+            return tuple(self.plausible(name, kind.inner, item) for item in plain)
+        return plain
+
+    @property
+    def offers(self) -> dict[str, Any]:
+        rng, now = self.rng, self.market.time_ms
+        return {
+            "asset": lambda: "AITBC",
+            "terms": lambda: _tuples(to_plain(terms(price=rng.randint(0, COIN)))),
+            "start_ms": lambda: rng.choice((0, 0, now + rng.randint(0, 10_000_000))),
+            "seconds": lambda: rng.choice((60, 61, 600, 3_600, 7_200)),
+            "max_cost": lambda: 10**15,
+            "claim_seconds": lambda: rng.choice((1, 60, 600)),
+            "deadline_ms": lambda: now + rng.randint(1, 1_000_000),
+            "lock_seconds": lambda: rng.choice((0, 0, 10)),
+            "gpu_filter": lambda: ("", "", 0, 0),
+            "unit_price": lambda: rng.choice((0, 1, 1_000)),
+            "execution_weight": lambda: rng.choice((0, 1, 100)),
+        }
+
+    def pool(self, name: str) -> list[bytes]:
+        """Ids of the records that a field of this name may be about."""
+        tables: dict[str, Any] = {"gpu": GPUS, "booking": BOOKINGS, "job": JOBS, "proposal": PROPOSALS}
+        if name == "subject":
+            name = self.rng.choice(("booking", "job"))
+        known = [key for key, _ in tables[name].scan(self.view)] if name in tables else []
+        return known[-12:] or [self.rng.randbytes(32)]
+
+    def action(self) -> list[Any]:
+        """The wire form of an action: plausible, or plausible with some fields mutated."""
+        rng = self.rng
+        code = rng.choice(list(ACTIONS))
+        cls = ACTIONS[code]
+        compiled = layout(cls)
+        plain = _tuples(to_plain(example(cls, full=rng.random() < 0.7)))
+        parts = zip(compiled.names, compiled.kinds, plain, strict=True)
+        fields = tuple(self.plausible(name, kind, item) for name, kind, item in parts)
+        if cls.name == "booking.reserve":
+            fields = (*fields[:4], (1,) * len(fields[0]), fields[5])
+        if rng.random() < 0.12:
+            fields = mutate_fields(cls, fields, rng)
+        if rng.random() < 0.02:
+            code = rng.choice((0, -1, True, "x", None, 9_999))  # type: ignore[assignment]
+        return [code, fields]
+
+    def sender(self, execution: BlockExecution, actions: list[list[Any]]) -> Person:
+        """Somebody; most of the time somebody who may do this."""
+        self.rng.shuffle(self.people)
+        if self.rng.random() < 0.8:
+            for person in self.people:
+                mark = execution.view.checkpoint()
+                try:
+                    action = decode_action(_tuples(actions[0]))
+                    action.check(execution._context(person.address, bytes(32)))
+                    return person
+                except LedgerError:
+                    continue
+                finally:
+                    execution.view.rollback(mark)
+        return self.people[0]
+
+    def envelope(self, execution: BlockExecution) -> bytes:
+        """A well-signed transaction of somebody, with all but its actions in order most of the time."""
+        rng = self.rng
+        actions = [self.action() for _ in range(rng.choice((1, 1, 1, 2, 5)))]
+        person = self.sender(execution, actions)
+        body: list[Any] = [
+            1,
+            self.market.chain_id,
+            person.address,
+            person.key.public_key,
+            account(execution.view, person.address).sequence,
+            execution.block.time_ms + 3_600_000,
+            rng.choice((None, None, None, None, rng.randbytes(32), bytes([rng.randrange(4)] * 32))),
+            COIN // 10,
+            actions,
+            "",
+        ]
+        if rng.random() < 0.05:
+            index = rng.randrange(len(body))
+            body[index] = rng.choice((None, 0, -1, (1 << 64) - 1, b"", b"\x01" * 33, "", True, []))
+        body_bytes = encode(body)
+        return encode([body_bytes, person.key.sign(signing_bytes(body_bytes))])
+
+    def round(self) -> None:
+        """One block: propose from what comes in, have it judged, keep it."""
+        market, rng = self.market, self.rng
+        context = BlockContext(
+            market.chain_id, market.height + 1, 0, market.time_ms + rng.choice(STEPS_MS), market.proposer
+        )
+        execution = BlockExecution(View(market.reader), context)
+        taken: list[bytes] = []
+        for _ in range(rng.randint(0, 8)):
+            self.view = execution.view
+            envelope = self.envelope(execution)
+            try:
+                transaction = Transaction.decode(envelope)
+                transaction.verify_signature()
+                result = execution.apply_transaction(transaction)
+            except LedgerError as error:
+                self.outcomes[f"refused {error.name}"] += 1
+                continue
+            taken.append(envelope)
+            self.outcomes[result.error or "succeeded"] += 1
+            self.learn(result)
+        judged = View(market.reader)
+        outcome = apply_block(judged, context, [Transaction.decode(envelope) for envelope in taken])
+        assert outcome == execution.outcome()
+        changes = judged.changes()
+        assert changes == execution.view.changes()
+        for record in (outcome.system, *outcome.results):
+            cls = SystemResult if record is outcome.system else TransactionResult
+            assert decode_record(cls, encode_record(record)) == record
+        market.reader.apply(changes)
+        market.height, market.time_ms = context.height, context.time_ms
+        check_all(market.view)
+
+    def learn(self, result: TransactionResult) -> None:
+        """Remember the accounts that exist, so that later actions are about them."""
+        for event in result.events:
+            for _, identifier in event.subjects:
+                if len(identifier) == 33 and identifier not in self.accounts and len(self.accounts) < 12:
+                    self.accounts.append(identifier)
+
+
+def _tuples(plain: Any) -> Any:
+    return tuple(_tuples(item) for item in plain) if isinstance(plain, list | tuple) else plain
+
+
+@pytest.mark.timeout(900)
+def test_no_action_breaks_the_ledger(rng: random.Random) -> None:
+    arena = Arena(rng)
+    for _ in range(BLOCKS):
+        arena.round()
+    print(dict(arena.outcomes.most_common()))
+    assert arena.outcomes["succeeded"] > BLOCKS // 4, "the fuzzer must reach the effects"
+    assert len(arena.outcomes) > 15, "and many ways to fail"
+    assert all(address[0] <= KEY + 2 for address in arena.accounts)
+    assert list(GPUS.scan(arena.market.view))
+
+
+def single_fields() -> Iterator[tuple[int, int]]:
+    for code, cls in sorted(ACTIONS.items()):
+        for index in range(len(layout(cls).names)):
+            yield code, index
+
+
+@pytest.mark.parametrize(("code", "index"), list(single_fields()))
+def test_every_field_of_every_action_takes_anything(code: int, index: int) -> None:
+    """Each field alone with values of every type and both ends of the range: a coded error, or an action."""
+    person = Person("alice")
+    cls = ACTIONS[code]
+    deep: Any = ()
+    for _ in range(9):
+        deep = (deep,)
+    hostile = (
+        None, True, False, 0, 1, -1, (1 << 64) - 1, -(1 << 63), b"", b"\x00" * 32, b"\x00" * 33, b"\xff" * 5_000,
+        "", "x" * 5_000, "\x00", "\u202e", (), (0,) * 2_000, ((),), (b"",), deep, (True, ()), ((1, ()),),
+    )  # fmt: skip
+    for full in (True, False):
+        for value in hostile:
+            fields = list(_tuples(to_plain(example(cls, full=full))))
+            fields[index] = value
+            body = [1, "devnet-0", person.address, person.key.public_key, 0, 0, None, 0, [[code, fields]], ""]
+            try:
+                transaction = Transaction.decode(encode([encode(body), bytes(64)]))
+            except LedgerError:
+                continue
+            assert transaction.weight > 0
+            assert transaction.to_json("dait")
+            assert transaction.describe("dait")
+
+
+def test_a_state_with_hostile_blocks_refuses_them(rng: random.Random) -> None:
+    """A block context of a lying proposer raises InvalidBlock and nothing else."""
+    market = Market(gpus=1)
+    for _ in range(300):
+        height = rng.choice((0, 1, market.height, market.height + 1, (1 << 64) - 1))
+        time_ms = rng.choice((0, market.time_ms, market.time_ms + 1, 1 << 53))
+        context = BlockContext(
+            market.chain_id, height, rng.randrange(5), time_ms, rng.choice((bytes(33), b"\x02" * 33))
+        )
+        view = View(MemoryReader(dict(market.reader.values)))
+        try:
+            apply_block(view, context, [market.sign(market.renter, market.reservation())])
+        except InvalidBlock:
+            continue
+        view.changes()
