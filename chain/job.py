@@ -115,7 +115,7 @@ class Claim:
     collateral: Amount
     claimed_ms: Timestamp
     deadline_live_ms: Timestamp
-    """Live time by which the final receipt must be in."""
+    """Live time by which the payload must be shared; once it is, by which the final receipt must be in."""
     receipts: Unsigned32 = 0
     last_receipt: Hash = NO_RECEIPT
     units_total: Unsigned64 = 0
@@ -139,7 +139,7 @@ class Job:
     unit_price: Amount
     """Base units per unit; zero inside a booking."""
     claim_seconds: Seconds
-    """Live time that one attempt may take."""
+    """Live time that the work of one attempt may take, from the sharing of the payload."""
     deadline_ms: Timestamp
     """Block time at which an open job expires."""
     gpu_filter: GpuFilter
@@ -217,6 +217,19 @@ def _pay(context: Context, job_id: bytes, job: Job, claim: Claim, units: int) ->
     if job.booking is not None:
         return 0, 0
     return escrow.pay(context, job_id, claim.provider, (job.units_done + units) * job.unit_price)
+
+
+def start_work(context: Context, job_id: bytes, job: Job) -> Job:
+    """The claimer has the payload: from now on he has the whole time that the job allows."""
+    if job.claim is None:
+        return job
+    unschedule_job(context, job_id, job)
+    deadline_live_ms = context.live_ms + job.claim_seconds * 1_000
+    working = replace(job, status=JobStatus.PAYLOAD_SHARED, claim=replace(job.claim, deadline_live_ms=deadline_live_ms))
+    JOBS.put(context.view, job_id, working)
+    schedule(context, Clock.LIVE, deadline_live_ms, Subject.JOB, job_id)
+    context.emit("job.payload_shared", subjects(job_id, working))
+    return working
 
 
 def accept_interim(context: Context, job_id: bytes, job: Job, claim: Claim) -> Job:

@@ -28,6 +28,7 @@ from chain.job import (
     deliver,
     end_attempt,
     receipt_hash,
+    start_work,
     subjects,
     unschedule_job,
 )
@@ -203,7 +204,7 @@ class ClaimJob(Action):
         if gpu.status is not GpuStatus.ACTIVE:
             raise GpuUnavailable(gpu=self.gpu, status=gpu.status.name.lower())
         _require_match(self.job, job.gpu_filter, gpu)
-        require_vacant(context.view, self.gpu, context.time_ms, context.time_ms + job.claim_seconds * 1_000)
+        require_vacant(context.view, self.gpu, context.time_ms, _attempt_end_ms(context, job))
         stake.require_free(context.view, context.sender, _collateral(context, job))
 
     def apply(self, context: Context) -> None:
@@ -213,13 +214,18 @@ class ClaimJob(Action):
         if job.booking is None and self.gpu is not None:
             collateral, gpu = _collateral(context, job), self.gpu
             stake.reserve(context.view, context.sender, collateral)
-            occupy(context, gpu, context.time_ms, context.time_ms + job.claim_seconds * 1_000, Subject.JOB, self.job)
-        deadline_live_ms = context.live_ms + job.claim_seconds * 1_000
+            occupy(context, gpu, context.time_ms, _attempt_end_ms(context, job), Subject.JOB, self.job)
+        deadline_live_ms = context.live_ms + context.parameters.activation_grace_seconds * 1_000
         claim = Claim(context.sender, gpu, collateral, context.time_ms, deadline_live_ms)
         claimed = replace(job, status=JobStatus.CLAIMED, claim=claim)
         JOBS.put(context.view, self.job, claimed)
         schedule(context, Clock.LIVE, deadline_live_ms, Subject.JOB, self.job)
         context.emit("job.claimed", subjects(self.job, claimed), collateral=collateral)
+
+
+def _attempt_end_ms(context: Context, job: Job) -> int:
+    """Block time until which an attempt that begins now may take its GPU: waiting for the payload, then working."""
+    return context.time_ms + (context.parameters.activation_grace_seconds + job.claim_seconds) * 1_000
 
 
 def _collateral(context: Context, job: Job) -> int:
@@ -245,7 +251,7 @@ class SharePayload(Action):
 
     code: ClassVar[int] = 42
     name: ClassVar[str] = "job.share_payload"
-    base_weight: ClassVar[int] = 3
+    base_weight: ClassVar[int] = 8
 
     job: Hash
     sealed_key: Annotated[bytes, Octets(1, 1_024)]
@@ -255,9 +261,7 @@ class SharePayload(Action):
         _as_renter(context, self.job, JobStatus.CLAIMED)
 
     def apply(self, context: Context) -> None:
-        shared = replace(current_job(context, self.job), status=JobStatus.PAYLOAD_SHARED)
-        JOBS.put(context.view, self.job, shared)
-        context.emit("job.payload_shared", subjects(self.job, shared))
+        start_work(context, self.job, current_job(context, self.job))
 
 
 @record(version=1)
@@ -284,7 +288,7 @@ class AddReceipt(Action):
             )
         if not claim.claimed_ms <= receipt.started_ms <= receipt.ended_ms <= context.time_ms:
             raise ReceiptRefused(field="started_ms", minimum=claim.claimed_ms, maximum=context.time_ms)
-        elapsed_seconds = -(-(receipt.ended_ms - claim.claimed_ms) // 1_000)
+        elapsed_seconds = (receipt.ended_ms - claim.claimed_ms) // 1_000
         if job.unit is Unit.GPU_SECOND and receipt.units_total > elapsed_seconds:
             raise ReceiptRefused(field="units_total", maximum=elapsed_seconds, got=receipt.units_total)
 

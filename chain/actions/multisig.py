@@ -4,7 +4,6 @@ A proposal holds the actions themselves. They run atomically as the multisig acc
 approval that reaches the threshold; if one of them fails, that approval fails and the proposal stays.
 """
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -62,7 +61,8 @@ class Multisig:
     threshold: Annotated[int, Unsigned(MAXIMUM_MEMBERS, 1)]
     members: Annotated[tuple[Address, ...], ListOf(MAXIMUM_MEMBERS, 1)]
     """Sorted, each once."""
-    open_proposals: Unsigned32 = 0
+    proposals: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_OPEN_PROPOSALS)] = ()
+    """The open proposals, oldest first."""
 
 
 @record(version=1)
@@ -94,6 +94,13 @@ def read_multisig(view: View, address: bytes) -> Multisig:
     if found is None:
         raise NotFound(kind="multisig", id=address)
     return found
+
+
+def _current_multisig(context: Context, address: bytes) -> Multisig:
+    """The account, with proposals that are over by the clock taken off. Raises NotFound."""
+    for proposal_id in read_multisig(context.view, address).proposals:
+        expire(context, proposal_id)
+    return read_multisig(context.view, address)
 
 
 def open_proposal(context: Context, proposal_id: bytes) -> Proposal:
@@ -161,18 +168,18 @@ class ProposeActions(Action):
     expires_ms: Timestamp
 
     def weight(self) -> int:
-        return 12 + sum(action.weight() for action in self.actions)
+        return 16 + sum(action.weight() for action in self.actions)
 
     def validate(self) -> None:
         if any(action.name.startswith("multisig.") for action in self.actions):
             raise InvalidField(record="ProposeActions", field="actions", reason="members are key accounts")
 
     def check(self, context: Context) -> None:
-        multisig = read_multisig(context.view, self.account)
-        require_member(multisig, context.sender)
+        require_member(read_multisig(context.view, self.account), context.sender)
+        multisig = _current_multisig(context, self.account)
         if not context.time_ms < self.expires_ms <= context.time_ms + MAXIMUM_LIFETIME_MS:
             raise ProposalTimeRefused(minimum=context.time_ms + 1, maximum=context.time_ms + MAXIMUM_LIFETIME_MS)
-        if multisig.open_proposals >= MAXIMUM_OPEN_PROPOSALS:
+        if len(multisig.proposals) >= MAXIMUM_OPEN_PROPOSALS:
             raise TooManyProposals(account=self.account, maximum=MAXIMUM_OPEN_PROPOSALS)
 
     def apply(self, context: Context) -> None:
@@ -192,7 +199,7 @@ class ProposeActions(Action):
             _execute(context, proposal_id, proposal)
             return
         PROPOSALS.put(context.view, proposal_id, proposal)
-        MULTISIGS.put(context.view, self.account, replace(multisig, open_proposals=multisig.open_proposals + 1))
+        MULTISIGS.put(context.view, self.account, replace(multisig, proposals=(*multisig.proposals, proposal_id)))
         schedule(context, Clock.BLOCK, self.expires_ms, Subject.PROPOSAL, proposal_id)
 
 
@@ -248,7 +255,8 @@ def _close(context: Context, proposal_id: bytes, proposal: Proposal) -> None:
     unschedule(context, Clock.BLOCK, proposal.expires_ms, Subject.PROPOSAL, proposal_id)
     PROPOSALS.delete(context.view, proposal_id)
     multisig = read_multisig(context.view, proposal.account)
-    MULTISIGS.put(context.view, proposal.account, replace(multisig, open_proposals=multisig.open_proposals - 1))
+    left = tuple(other for other in multisig.proposals if other != proposal_id)
+    MULTISIGS.put(context.view, proposal.account, replace(multisig, proposals=left))
 
 
 def expire(context: Context, proposal_id: bytes) -> None:
@@ -260,14 +268,14 @@ def expire(context: Context, proposal_id: bytes) -> None:
 
 
 def check_proposals(view: View) -> None:
-    """Each account counts its open proposals, and each of these has the deadline at which it expires."""
-    opened = Counter(proposal.account for _, proposal in PROPOSALS.scan(view))
-    for address, multisig in MULTISIGS.scan(view):
-        require(multisig.open_proposals == opened.pop(address, 0), "open proposals are counted", account=address)
-    require(not opened, "a proposal has its account")
+    """Each account names its open proposals, and each of these has the deadline at which it expires."""
+    named = {(address, proposal_id) for address, held in MULTISIGS.scan(view) for proposal_id in held.proposals}
+    found = set()
     for proposal_id, proposal in PROPOSALS.scan(view):
+        found.add((proposal.account, proposal_id))
         waiting = is_scheduled(view, Clock.BLOCK, proposal.expires_ms, Subject.PROPOSAL, proposal_id)
         require(waiting, "a proposal has its deadline", id=proposal_id)
+    require(named == found, "accounts name their open proposals")
 
 
 FAMILY = Family(

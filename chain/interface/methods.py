@@ -1,0 +1,144 @@
+"""The list of all methods: name, parameters, result, and one line of what it is for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from chain.interface.common import Json, NoParams
+from chain.interface.ledger import (
+    AccountParams,
+    AccountView,
+    Authorities,
+    AuthoritiesParams,
+    BlockParams,
+    BlockReference,
+    Blocks,
+    BlocksParams,
+    BlockView,
+    CertificateView,
+    ChainInfo,
+    Head,
+    History,
+    HistoryParams,
+    NextSequence,
+    ParametersView,
+    PendingParams,
+    PendingTransactions,
+    SimulateParams,
+    Simulation,
+    StakeView,
+    SubmitParams,
+    Submitted,
+    Supply,
+    TransactionParams,
+    TransactionView,
+)
+from chain.interface.market import (
+    Availability,
+    AvailabilityParams,
+    BookingDetails,
+    BookingList,
+    BookingListParams,
+    BookingMoney,
+    BookingParams,
+    GpuDetails,
+    GpuList,
+    GpuListParams,
+    GpuParams,
+    GpuReviewsParams,
+    JobDetails,
+    JobList,
+    JobListParams,
+    JobParams,
+    MultisigDetails,
+    MultisigList,
+    MultisigListParams,
+    MultisigParams,
+    Proposals,
+    ProposalsParams,
+    Quote,
+    QuoteParams,
+    Receipts,
+    ReceiptsParams,
+    ReviewListParams,
+    Reviews,
+)
+from chain.interface.node import (
+    Health,
+    NodeStatusView,
+    Peers,
+    ProofAccountParams,
+    ProofRecordParams,
+    StateProof,
+    Subscribed,
+    SubscribeParams,
+    TransactionProof,
+    Unsubscribed,
+    UnsubscribeParams,
+    VersionView,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC method."""
+
+    name: str
+    params: type
+    result: Any
+    summary: str
+
+
+_LIST: tuple[tuple[str, type, Any, str], ...] = (
+    ("chain.info", NoParams, ChainInfo, "Which network this is."),
+    ("chain.head", NoParams, Head, "The last final block."),
+    ("chain.block", BlockParams, BlockView, "A block by height or hash."),
+    ("chain.blocks", BlocksParams, Blocks, "A range of blocks."),
+    ("chain.certificate", BlockReference, CertificateView, "The finalization of a block."),
+    ("chain.authorities", AuthoritiesParams, Authorities, "Who finalises blocks in an epoch."),
+    ("chain.supply", NoParams, Supply, "Where all money is."),
+    ("chain.params", NoParams, ParametersView, "The network's parameters."),
+    ("tx.submit", SubmitParams, Submitted, "Hands in a signed transaction; answers once it is on disk."),
+    ("tx.simulate", SimulateParams, Simulation, "What a transaction would do now: result, fee, events."),
+    ("tx.get", TransactionParams, TransactionView, "What became of a transaction."),
+    ("tx.pending", PendingParams, PendingTransactions, "Transactions that this node holds for inclusion."),
+    ("account.get", AccountParams, AccountView, "Balance, sequence, stake and profile."),
+    ("account.history", HistoryParams, History, "What concerned an account, newest first."),
+    ("account.next_sequence", AccountParams, NextSequence, "The sequence for the next transaction."),
+    ("gpu.list", GpuListParams, GpuList, "GPUs on the market, filtered and ordered."),
+    ("gpu.get", GpuParams, GpuDetails, "One GPU with its provider and rating."),
+    ("gpu.availability", AvailabilityParams, Availability, "Free and booked slots of a GPU."),
+    ("gpu.reviews", GpuReviewsParams, Reviews, "Reviews of the device, newest first."),
+    ("booking.quote", QuoteParams, Quote, "Exact cost, fee and refunds before signing."),
+    ("booking.get", BookingParams, BookingDetails, "A booking as of now."),
+    ("booking.list", BookingListParams, BookingList, "Bookings, newest first."),
+    ("booking.money", BookingParams, BookingMoney, "The money story of a booking by height."),
+    ("job.get", JobParams, JobDetails, "A job as of now."),
+    ("job.list", JobListParams, JobList, "Jobs, newest first."),
+    ("job.receipts", ReceiptsParams, Receipts, "The receipts of a job, newest first."),
+    ("review.list", ReviewListParams, Reviews, "Reviews, newest first."),
+    ("stake.get", AccountParams, StakeView, "The stake of an account and what is unbonding."),
+    ("multisig.get", MultisigParams, MultisigDetails, "A multisig account."),
+    ("multisig.list", MultisigListParams, MultisigList, "Multisig accounts, of one member if given."),
+    ("multisig.proposals", ProposalsParams, Proposals, "The open proposals of a multisig account."),
+    ("node.status", NoParams, NodeStatusView, "Where this node stands."),
+    ("node.peers", NoParams, Peers, "Who this node is linked to."),
+    ("node.health", NoParams, Health, "Whether this node is ready, and if not, why."),
+    ("node.version", NoParams, VersionView, "Which software this node runs."),
+    ("proof.account", ProofAccountParams, StateProof, "Proof of an account's balance and sequence."),
+    ("proof.record", ProofRecordParams, StateProof, "Proof of any record, or of its absence."),
+    ("proof.transaction", TransactionParams, TransactionProof, "Proof that a transaction is final, and of its result."),
+    ("rpc.discover", NoParams, Json, "This interface as an OpenRPC document."),
+)
+
+_STREAM_LIST: tuple[tuple[str, type, Any, str], ...] = (
+    ("subscribe", SubscribeParams, Subscribed, "Begins to send what becomes final, from a place in the chain on."),
+    ("unsubscribe", UnsubscribeParams, Unsubscribed, "Ends a subscription."),
+)
+
+STREAM_METHODS: dict[str, Method] = {
+    name: Method(name, params, result, text) for name, params, result, text in _STREAM_LIST
+}
+"""What the WebSocket /ws takes beside them; it answers with `subscription` messages whose params are `Notification`."""
+
+METHODS: dict[str, Method] = {name: Method(name, params, result, text) for name, params, result, text in _LIST}
+"""Every method of POST /rpc by its name."""

@@ -1,0 +1,213 @@
+"""Parameters and results of the namespaces node and proof, and of subscriptions."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from chain.interface.common import (
+    AddressText,
+    AsOf,
+    BytesHex,
+    EventRecord,
+    HashHex,
+    Height,
+    IntegerRange,
+    Json,
+    Milliseconds,
+    Name,
+)
+from chain.interface.ledger import BlockSummary, TransactionInBlock
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatusView:
+    chain_id: str
+    version: str
+    role: Literal["authority", "follower"]
+    height: Height
+    head_hash: HashHex
+    head_time_ms: Milliseconds
+    epoch: int
+    view: int
+    authorities_total: int
+    authorities_connected: int
+    """This node included, if it is one."""
+    quorum: int
+    ready: bool
+    waiting: str | None
+    """For example `waiting for quorum 1/2`."""
+    syncing: bool
+    target_height: Height
+    """What it is fetching; its own height when it is not syncing."""
+    mempool_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    key: HashHex
+    """Node key."""
+    host: str
+    port: int
+    direction: Literal["inbound", "outbound"]
+    connected_seconds: int
+    bytes_in: int
+    bytes_out: int
+    messages_in: int
+    messages_out: int
+    latency_ms: int | None
+    is_authority: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    items: tuple[PeerView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The same as /readyz."""
+
+    ready: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    version: str
+    interface_version: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProofAccountParams:
+    address: AddressText
+
+
+@dataclass(frozen=True, slots=True)
+class ProofRecordParams:
+    kind: Literal["account", "stake", "profile", "gpu", "booking", "escrow", "job", "review", "multisig", "proposal"]
+    key: BytesHex
+    """The record's key: an id, or an address in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLink:
+    """Why the authorities changed: the last header of an epoch whose set differs from the next one's."""
+
+    header: BytesHex
+    finalization: BytesHex
+    authorities: tuple[BytesHex, ...]
+    """Records of the next epoch's authorities, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateProof:
+    """Shows that a record has this value, or is absent, in the state of a final block; needs only the genesis file."""
+
+    as_of: AsOf
+    header: BytesHex
+    finalization: BytesHex
+    links: tuple[EpochLink, ...]
+    """One for each change of the authorities since genesis."""
+    key: BytesHex
+    """The state key that was asked for."""
+    siblings: tuple[HashHex, ...]
+    """From the root down."""
+    leaf_key: BytesHex | None
+    leaf_value: BytesHex | None
+    """The leaf at the place of `key`: its own if present, else another's or none, which proves absence."""
+    present: bool
+    record: Json | None
+    """The value decoded, for reading; the proof is over `leaf_value`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionProof:
+    """Shows that a transaction is in a final block, and its result."""
+
+    as_of: AsOf
+    header: BytesHex
+    finalization: BytesHex
+    links: tuple[EpochLink, ...]
+    txid: HashHex
+    envelope: BytesHex
+    index: int
+    count: int
+    """Transactions in the block; the results have one leaf more, the block's own, which comes first."""
+    transaction_path: tuple[HashHex, ...]
+    result: BytesHex
+    result_path: tuple[HashHex, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the chain: a block's own work is at index -1, before its transactions."""
+
+    height: Height
+    index: Annotated[int, IntegerRange(-1, (1 << 32) - 1)] = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeParams:
+    """Replays from disk and then follows, so a reconnect loses nothing."""
+
+    topic: Literal["blocks", "transactions", "events"]
+    start: Position | None = None
+    """The first place to send: a height, or the `resume` of the last notification. The next block when left out."""
+    account: AddressText | None = None
+    """Only transactions and events that name this account."""
+    record: HashHex | None = None
+    """Only transactions and events that name this record."""
+    kind: Name | None = None
+    """Only events of this kind, or transactions with one; `booking.*` takes all of a family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    subscription: int
+    height: Height
+    """The head when it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnsubscribeParams:
+    subscription: Annotated[int, IntegerRange(0, 1 << 53)]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    subscription: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionItem:
+    """What the topic `transactions` sends: one final transaction."""
+
+    height: Height
+    time_ms: Milliseconds
+    transaction: TransactionInBlock
+
+
+@dataclass(frozen=True, slots=True)
+class EventsItem:
+    """What the topic `events` sends: the events of one transaction, or of a block's own work, that match."""
+
+    height: Height
+    index: int | None
+    """Of the transaction; None for the block's own work."""
+    time_ms: Milliseconds
+    txid: HashHex | None
+    events: tuple[EventRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """The params of a `subscription` message."""
+
+    subscription: int
+    resume: Position
+    """Pass it as `start` after a reconnect."""
+    item: BlockSummary | TransactionItem | EventsItem
+
+
+TOO_SLOW = 4001
+"""Close code of a client that does not take its messages; it may reconnect and resume."""
