@@ -1,6 +1,7 @@
 """Pages of lists: cursors that are opaque to clients and checked when they come back, and bounded scans."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from chain.codec import Value, decode, encode
@@ -17,6 +18,9 @@ MAXIMUM_MATCHES = 20_000
 MAXIMUM_CURSOR_BYTES = 256
 
 R = TypeVar("R")
+
+# Lists are asked for again and again while few records change, and records cannot be altered, so they may be shared.
+_decoded: Any = lru_cache(32_768)(decode_record)
 
 
 def make_cursor(*parts: Value) -> str:
@@ -53,7 +57,7 @@ def scan_records(reader: Reader, table: Table[R], record: type[R], *needles: byt
             matches += 1
             if matches > MAXIMUM_MATCHES:
                 raise ScanTooLong(maximum=MAXIMUM_MATCHES)
-            yield key[1:], decode_record(record, data)
+            yield key[1:], _decoded(record, data)
 
 
 def newest_first(
