@@ -19,6 +19,7 @@ from node.network.peers import PeerAddress
 ENVIRONMENT_PREFIX = "AITBC_NODE_"
 MAXIMUM_PEERS = 256
 MAXIMUM_NAMES = 64
+MINIMUM_STATES = 100
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 DEFAULT_RPC = ("127.0.0.1", 8081)
@@ -76,6 +77,14 @@ class RpcSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """`[storage]`."""
+
+    keep_states: int = 0
+    """Heights whose whole state stays provable, counted back from the head; 0 keeps all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """`[log]`."""
 
@@ -92,6 +101,7 @@ class Configuration:
     rpc: RpcSettings = field(default_factory=RpcSettings)
     timing: Timing = field(default_factory=Timing)
     """`[consensus]`: local policy, in milliseconds; nodes may differ."""
+    storage: StorageSettings = field(default_factory=StorageSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
@@ -130,6 +140,7 @@ def parse(plain: Mapping[str, Any], folder: Path, environment: Mapping[str, str]
         network=NetworkSettings(**read["network"]),
         rpc=RpcSettings(**read["rpc"]),
         timing=timing,
+        storage=StorageSettings(**read["storage"]),
         log=LogSettings(**read["log"]),
     )
 
@@ -167,11 +178,24 @@ def _path(key: str, value: Any) -> Path:
 
 
 def _milliseconds(key: str, value: Any) -> int:
+    number = _number(value)
+    if number is None or number > 86_400_000:
+        _refuse(key, "expected whole milliseconds, at most a day")
+    return number
+
+
+def _heights(key: str, value: Any) -> int:
+    number = _number(value)
+    if number is None or 0 < number < MINIMUM_STATES:
+        _refuse(key, f"expected 0 to keep all, or a number of heights from {MINIMUM_STATES}")
+    return number
+
+
+def _number(value: Any) -> int | None:
+    """A number from 0, also as digits from the environment; None if it is none."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:
         value = int(value)
-    if type(value) is not int or not 0 <= value <= 86_400_000:
-        _refuse(key, "expected whole milliseconds, at most a day")
-    return value
+    return value if type(value) is int and value >= 0 else None
 
 
 def _choice(*choices: str) -> Callable[[str, Any], str]:
@@ -251,5 +275,6 @@ _SECTIONS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
     "network": {"listen": _address, "peers": _peers},
     "rpc": {"listen": _address, "hosts": _names, "origins": _names},
     "consensus": {item.name: _milliseconds for item in fields(Timing)},
+    "storage": {"keep_states": _heights},
     "log": {"level": _choice(*LOG_LEVELS), "format": _choice(*LOG_FORMATS)},
 }

@@ -36,6 +36,7 @@ from node.network.messages import (
 )
 from node.network.peers import NetworkConfig, PeerInfo, PeerNetwork
 from node.network.stream import Clock, LoopClock
+from node.pruning import Pruner
 from node.rpc.context import RpcContext
 from node.rpc.server import RpcServer
 from node.setup import open_signer, read_genesis
@@ -84,6 +85,7 @@ class Node:
         self._parts = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._admitting: dict[bytes, int] = {}
+        self._pruner: Pruner | None = None
         self._waiting: str | None = None
         self._trusted: set[bytes] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -200,6 +202,10 @@ class Node:
         await self.submission.restore()
         self._parts.push_async_callback(self.driver.stop)
         await self.driver.start()
+        keep = self.configuration.storage.keep_states
+        if keep:
+            self._pruner = Pruner(self.store, keep, self.driver.fail)
+            self._parts.push_async_callback(self._pruner.stop)
         self._parts.push_async_callback(self.syncer.stop)
         self.syncer.start()
         self._parts.push_async_callback(self.links.stop)
@@ -347,6 +353,8 @@ class Node:
 
     def _on_advanced(self, head: Head) -> None:
         """The core knows a new head."""
+        if self._pruner is not None:
+            self._pruner.on_head(head.height)
         keys = {member.node_key for member in head.authorities.members}
         if keys != self._trusted:
             self._trusted = keys

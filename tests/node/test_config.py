@@ -34,6 +34,9 @@ hosts = ["node.example"]
 delta_ms = 300
 idle_interval_ms = 2000
 
+[storage]
+keep_states = 1000
+
 [log]
 level = "WARNING"
 format = "json"
@@ -56,6 +59,7 @@ def test_a_full_file(tmp_path: Path) -> None:
     assert configuration.rpc.listen == ("::1", 8081)
     assert (configuration.rpc.hosts, configuration.rpc.origins) == (("node.example",), ())
     assert configuration.timing == Timing(delta_ms=300, idle_interval_ms=2_000)
+    assert configuration.storage.keep_states == 1_000
     assert (configuration.log.level, configuration.log.format) == ("warning", "json")
 
 
@@ -116,6 +120,8 @@ def test_the_environment_overrides_the_file() -> None:
         (changed("consensus", delta_ms=-1), "consensus.delta_ms"),
         (changed("consensus", delta_ms=1.5), "consensus.delta_ms"),
         (changed("consensus", delta_ms=True), "consensus.delta_ms"),
+        (changed("storage", keep_states=-1), "storage.keep_states"),
+        (changed("storage", keep_states=99), "storage.keep_states"),
         (changed("log", level="loud"), "log.level"),
         (changed("log", format="xml"), "log.format"),
     ],

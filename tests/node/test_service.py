@@ -1,7 +1,7 @@
 """Whole nodes in one process over real loopback links: what they finalise together, what they say, how they end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +31,8 @@ ALICE, BOB = Person("alice"), Person("bob")
 class Running:
     """A started node, and an event for each of its final blocks and links."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.node = Node(configuration, network=FAST_NETWORK)
+    def __init__(self, configuration: Configuration, wall: Callable[[], int] = wall_ms) -> None:
+        self.node = Node(configuration, network=FAST_NETWORK, wall=wall)
         self.changed = asyncio.Event()
 
     async def start(self) -> "Running":
@@ -65,10 +65,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(layout: Layout, *indices: int) -> AsyncIterator[list[Running]]:
+async def running(layout: Layout, *indices: int, wall: Callable[[], int] = wall_ms) -> AsyncIterator[list[Running]]:
     """These nodes of a network; stops them and makes sure that nothing of them is left."""
     before = asyncio.all_tasks()
-    nodes = [Running(layout.configurations[index]) for index in indices]
+    nodes = [Running(layout.configurations[index], wall) for index in indices]
     started: list[Running] = []
     try:
         for item in nodes:
@@ -217,3 +217,35 @@ async def test_what_a_node_refuses_to_start_with(tmp_path: Path) -> None:
         assert lone.height == 0
     files.signer_record.rename(tmp_path / "away")
     assert type(await _refused(good)) is SignerRecordMissing
+
+
+async def test_the_clocks_of_both_go_back_an_hour(tmp_path: Path) -> None:
+    """Block time goes on from where it was, and the chain with it."""
+    offset = 0
+
+    def clock() -> int:
+        return wall_ms() + offset
+
+    async with running(lay_out(tmp_path, 2), 0, 1, wall=clock) as (first, second):
+        await first.reach(3)
+        offset = -3_600_000
+        height = first.height
+        await first.reach(height + 6)
+        await second.reach(height + 6)
+        times = [block_time(first.node, at) for at in range(height + 7)]
+        assert times == sorted(set(times))
+
+
+async def test_one_clock_is_an_hour_ahead(tmp_path: Path) -> None:
+    """What that authority proposes is refused, what the other proposes becomes final."""
+    layout = lay_out(tmp_path, 2)
+    async with running(layout, 0, wall=lambda: wall_ms() + 3_600_000) as (ahead,), running(layout, 1) as (right,):
+        await ahead.reach(4)
+        await right.reach(4)
+        assert block_time(right.node, 4) <= wall_ms() + 1_000
+
+
+def block_time(node: Node, height: int) -> int:
+    header = node.store.header_at(height)
+    assert header is not None
+    return header.time_ms
