@@ -1,7 +1,7 @@
 """The namespace `multisig`: accounts with several members, and what waits for their approval."""
 
 from chain import interface as api
-from chain.actions.multisig import MULTISIGS, PROPOSALS, Multisig, Proposal, read_multisig
+from chain.actions.multisig import MULTISIGS, PROPOSALS, Multisig, read_multisig
 from chain.bank import account
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
@@ -40,12 +40,11 @@ def list_multisigs(read: Read, params: api.MultisigListParams) -> api.MultisigLi
 
 def proposals(read: Read, params: api.ProposalsParams) -> api.Proposals:
     address = read.address(params.address)
-    read_multisig(read.view, address)
-    found = [
-        (proposal_id, proposal)
-        for proposal_id, proposal in scan_records(read.snapshot, PROPOSALS, Proposal, address)
-        if proposal.account == address and read.clocks.time_ms < proposal.expires_ms
-    ]
+    found = []
+    for proposal_id in read_multisig(read.view, address).proposals:
+        proposal = PROPOSALS.get(read.view, proposal_id)
+        if proposal is not None and read.clocks.time_ms < proposal.expires_ms:
+            found.append((proposal_id, proposal))
     page, following = newest_first(found, lambda proposal: proposal.proposed_height, params.cursor, params.limit)
     return api.Proposals(
         as_of=read.as_of,
@@ -58,5 +57,5 @@ def proposals(read: Read, params: api.ProposalsParams) -> api.Proposals:
 HANDLERS: dict[str, Handler] = {
     "multisig.get": quick(get),
     "multisig.list": aside(list_multisigs),
-    "multisig.proposals": aside(proposals),
+    "multisig.proposals": quick(proposals),
 }
