@@ -426,8 +426,8 @@ class Core:
 
     def _on_executed(self, block_hash: bytes, invalid: str | None) -> None:
         block = self._candidates.find(block_hash)
-        if block is None or block.header.parent_hash != self._head.hash:
-            return
+        if block is None or block.header.parent_hash != self._head.hash or self._committing is not None:
+            return  # a result above a head that is gone, or going, means nothing
         self._candidates.judge(block_hash, invalid)
         if invalid is None:
             return

@@ -72,7 +72,10 @@ class Executor(Protocol):
         """A new block above the head with transactions of at most this weight; it counts as executed."""
 
     def execute(self, block: Block) -> str | None:
-        """None if the block, whose parent is the head, is valid and its roots are right; else why it is not."""
+        """None if the block, whose parent is the head, is valid and its roots are right; else why it is not.
+
+        Raises StaleParent-like errors rather than answer "invalid" if its parent is not the head.
+        """
 
     def persist(self, blocks: Sequence[Block], certificates: Sequence[Certificate]) -> None:
         """Keep candidates and certificates above the head, in one synced write. May repeat what is there."""
@@ -242,7 +245,11 @@ class SetDeadline:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteBlock:
-    """Run a block above the head; answered by BlockExecuted."""
+    """Run a block above the head; answered by BlockExecuted.
+
+    Not answered if the executor's head is no longer the block's parent when its turn comes: that says nothing about
+    the block, and Advanced is on its way.
+    """
 
     block: Block
 

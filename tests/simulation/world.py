@@ -241,7 +241,7 @@ class Node:
             case ev.SetDeadline(timer, at_ms):
                 self._set_deadline(timer, at_ms)
             case ev.ExecuteBlock(block):
-                self._run(lambda: ev.BlockExecuted(self.moment(), block.hash, self.executor.execute(block)))
+                self._run(lambda: self.execute(block))
             case ev.BuildBlock():
                 self._run(lambda: self.build(effect))
             case ev.Commit(block, finalization):
@@ -272,6 +272,11 @@ class Node:
         vote = self.signer.sign(effect.kind, effect.epoch, effect.view, effect.block_hash)
         self._signed_at = max(self._signed_at, self.world.now + self.rng.randint(0, 2))
         self._at_life(self.life, self._signed_at, lambda: ev.VoteSigned(self.moment(), vote))
+
+    def execute(self, block: Block) -> ev.Event | None:
+        if self.executor.head().hash != block.header.parent_hash:
+            return None
+        return ev.BlockExecuted(self.moment(), block.hash, self.executor.execute(block))
 
     def build(self, effect: ev.BuildBlock) -> ev.Event | None:
         if self.executor.head().hash != effect.parent_hash:
