@@ -22,7 +22,8 @@ def results_of(name: str, folder: Path) -> dict[str, dict[str, float]]:
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--runs=1", f"--json={file}", *TINY[name]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(file.read_text())["results"]
+    results: dict[str, dict[str, float]] = json.loads(file.read_text())["results"]
+    return results
 
 
 def assert_measured(results: dict[str, dict[str, float]]) -> None:
