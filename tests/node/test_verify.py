@@ -121,6 +121,14 @@ TAMPERINGS: dict[str, Tamper] = {
     "a state entry too many": _put(tables.STATE + ACCOUNTS.key(b"\x00" * 33), encode_record(Account(0, 0))),
     "a state entry gone": _rewrite(tables.STATE + b"\x10", lambda _: None),
     "a header": _rewrite(tables.HEADERS, _flip),
+    "the genesis header": lambda database: database.put(
+        tables.HEADERS + database.get(tables.BLOCK_HASHES + tables.u64(0)),
+        database.get(tables.HEADERS + database.get(tables.BLOCK_HASHES + HEIGHT)),
+    ),
+    "the genesis body": lambda database: database.put(
+        tables.BODIES + database.get(tables.BLOCK_HASHES + tables.u64(0)),
+        database.get(tables.BODIES + database.get(tables.BLOCK_HASHES + HEIGHT)),
+    ),
     "a body": _rewrite(tables.BODIES, _flip),
     "a body gone": _rewrite(tables.BODIES, lambda _: None),
     "a block hash": _rewrite(tables.BLOCK_HASHES, lambda _: bytes(32), 5),
@@ -155,15 +163,31 @@ TAMPERINGS: dict[str, Tamper] = {
 }
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["whole", "execution alone"])
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_whatever_was_changed_is_found(path: Path, name: str) -> None:
-    """With good checksums everywhere: the database itself has nothing to complain about."""
+def test_whatever_was_changed_is_found(path: Path, name: str, alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With good checksums everywhere, so that LevelDB has nothing to complain about; also without the first stage."""
     database = plyvel.DB(str(path / "database"), create_if_missing=False)
     TAMPERINGS[name](database)
     database.close()
+    if alone:
+        monkeypatch.setattr("node.verify.check_store", lambda *_: None)
     with pytest.raises((VerifyFailed, StoreCorrupted)) as found:
         verify(path, SPECIFICATION)
     print(found.value)
+
+
+def test_a_live_node_lost_in_pruning_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(path) as store:
+        store.prune(10_000, BLOCKS - 1)
+        oldest = min(key for key, _ in store.read_table(tables.NODES))
+        assert int.from_bytes(oldest[:8], "big") < BLOCKS - 1
+    database = plyvel.DB(str(path / "database"), create_if_missing=False)
+    database.delete(tables.NODES + oldest)
+    database.close()
+    monkeypatch.setattr("node.verify.check_store", lambda *_: None)
+    with pytest.raises(VerifyFailed, match="another trie node"):
+        verify(path, SPECIFICATION)
 
 
 def _above(solo: Solo) -> Parent:
