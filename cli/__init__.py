@@ -1,0 +1,1 @@
+"""The `aitbc` command: one module per command group, four output formats, stable exit codes."""

@@ -1,0 +1,126 @@
+"""`aitbc marketplace`: the groups gpu, booking and review, and what one asks before booking."""
+
+from typing import Any
+
+import click
+
+from cli.booking import booking
+from cli.context import Application
+from cli.errors import NothingFound
+from cli.framework import DefaultGroup, Group, application
+from cli.gpu import duration_options, gpu, seconds_of
+from cli.output import Column, amount, details, local_time, short, table
+from cli.resolving import booking_id, gpu_id, job_id
+from cli.types import ID, TIME
+from cli.writing import write
+
+
+@click.group(cls=Group)
+def marketplace() -> None:
+    """List, find, quote and book GPUs; review what was rented."""
+
+
+marketplace.add_command(gpu)
+marketplace.add_command(booking)
+
+
+@marketplace.command()
+@click.argument("gpus", type=ID, nargs=-1, required=True, metavar="GPU...")
+@duration_options
+@click.option("--start", type=TIME, help="When, such as 2030-01-31T18:00 or +2h [now].")
+@application
+def quote(app: Application, gpus: tuple[str, ...], hours: int | None, seconds: int | None, start: int | None) -> None:
+    """Show what booking GPUs would cost, and what would come back when."""
+    chosen = [gpu_id(app, each) for each in gpus]
+    view = app.call("booking.quote", gpus=chosen, seconds=seconds_of(hours, seconds), start_ms=start)
+    app.show(view, lambda: quote_text(view))
+
+
+def quote_text(view: Any) -> str:
+    """A quote for a person: cost, fee, and every way in which the booking may end."""
+    from cli.booking import outcome_table, quote_lines
+
+    return f"{details(quote_lines(view))}\n\n{outcome_table(view)}"
+
+
+@marketplace.command()
+@click.argument("gpu", type=ID)
+@click.option("--limit", type=click.IntRange(1, 50), default=20, show_default=True, help="Reviews at most.")
+@application
+def reviews(app: Application, gpu: str, limit: int) -> None:
+    """Show what renters said of a GPU, newest first."""
+    view = app.call("gpu.reviews", gpu=gpu_id(app, gpu), limit=limit)
+    columns = (
+        Column("rating"),
+        Column("when"),
+        Column("renter"),
+        Column("paid", right=True),
+        Column("fee paid", right=True, optional=True),
+        Column("comment", shrinks=True),
+    )
+    rows = [
+        [
+            "★" * int(each.review["rating"]),
+            local_time(each.review["time_ms"]),
+            short(each.review["author"]),
+            amount(each.review["paid"]),
+            amount(each.review["fee"]),
+            each.comment or "",
+        ]
+        for each in view.items
+    ]
+    summary = rating_line(view.rating)
+    app.show(view, lambda: f"{summary}\n\n{table(columns, rows)}" if rows else summary)
+
+
+def rating_line(rating: Any) -> str:
+    """What all reviews come to, and what they have cost their writers."""
+    if not rating.reviews:
+        return "no reviews yet"
+    average = f"{rating.average_hundredths // 100}.{rating.average_hundredths % 100:02d}"
+    by = f"in {rating.reviews} reviews by {rating.renters} renters, who paid {amount(rating.fees)} in fees"
+    return f"{average} of 5 {by}"
+
+
+@marketplace.group(cls=DefaultGroup, default="add")
+def review() -> None:
+    """Say what you think of what you rented."""
+
+
+@review.command(writes=True)
+@click.argument("subject", type=ID, metavar="BOOKING|JOB|GPU")
+@click.option("--rating", type=click.IntRange(1, 5), required=True, help="5 is best.")
+@click.option("--comment", default="", help="At most 500 bytes; everyone can read it.")
+@application
+def add(app: Application, subject: str, rating: int, comment: str) -> None:
+    """Review a closed booking or an accepted job of yours, once.
+
+    A GPU's id means your only closed booking of it.
+    """
+    from chain.actions.reviews import SubmitReview
+    from chain.schema import encode_record
+
+    chosen = _reviewed(app, subject)
+    action = SubmitReview(bytes.fromhex(chosen), rating, comment.strip())
+    action.validate()
+    encode_record(action)
+    write(app, [action], report=lambda _: ({"subject": chosen, "rating": rating}, [("reviewed", chosen)]))
+
+
+def _reviewed(app: Application, subject: str) -> str:
+    """The booking, or else the job, that is meant."""
+    from wallet.client import RpcError
+
+    own = app.wallet().address_text
+    if len(subject) == 64:
+        job = app.client().batch([("job.get", {"job": subject})])[0]
+        if not isinstance(job, RpcError):
+            return subject
+        return booking_id(app, subject, ("closed",), renter=own)
+    try:
+        return booking_id(app, subject, ("closed",), renter=own)
+    except NothingFound as error:
+        try:
+            return job_id(app, subject, {"renter": own})
+        except NothingFound:
+            raise error from None
