@@ -64,8 +64,10 @@ from node.network.messages import (
 )
 from node.network.stream import Cancellable, Clock
 
-PEER_QUEUE_BYTES = 16 << 20
+PEER_QUEUE_BYTES = 8 << 20
 """Undelivered consensus messages of one peer; above it nothing more is read from that peer."""
+MESSAGE_OVERHEAD_BYTES = 1 << 10
+"""What a decoded message costs beside its bytes, so that the bound above also holds for many small ones."""
 MAXIMUM_SERVING = 16
 """Answers being prepared for peers; a request above it is dropped, for peers ask again."""
 PENALTY_POINTS = 50
@@ -221,6 +223,7 @@ class Driver:
         The result, if any, is to be awaited before more is read from this peer.
         """
         self._received += 1
+        size += MESSAGE_OVERHEAD_BYTES
         self._queued[peer] = self._queued.get(peer, 0) + size
         self._inbox.append((MessageReceived(self._moment(received_at), peer, message), size))
         self._wake.set()

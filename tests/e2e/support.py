@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +25,7 @@ from tests.ledger import DEFAULT_FEE, Person
 from tests.nodes import Layout
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 40.0
 POLL_SECONDS = 0.02
 LOG_TAIL = 40
 
@@ -79,6 +80,16 @@ class NodeProcess:
         assert self.process is not None
         self.process.kill()
         self.wait()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end of the block."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def end(self) -> int:
         """SIGKILL unless it is dead already; the exit code."""
@@ -197,6 +208,12 @@ class Network:
             actions=actions,
         )
         return Transaction.sign(body, sender.key)
+
+
+def aitbc_node(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run the command to its end."""
+    command = [sys.executable, "-m", "node.main", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:

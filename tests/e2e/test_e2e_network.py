@@ -1,7 +1,5 @@
 """Networks of processes: four authorities without one of them, followers, and how a process begins and ends."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from chain.actions.accounts import Transfer
 from chain.bank import NATIVE_ASSET
 from chain.crypto.address import format_address
 from chain.parameters import Parameters
-from tests.e2e.support import ROOT, Network, assert_same_chain, to_toml, wait_for_height, wait_until
+from tests.e2e.support import Network, aitbc_node, assert_same_chain, to_toml, wait_for_height, wait_until
 from tests.ledger import Person
 from tests.nodes import lay_out
 
@@ -86,11 +84,6 @@ def test_a_node_ends_when_told_and_needs_little_memory(tmp_path: Path) -> None:
         assert node.stop() == 0
         assert "stopping" in node.tail()
         assert "Traceback" not in node.tail()
-
-
-def aitbc_node(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "node.main", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
 
 
 def test_expected_trouble_is_one_line_with_a_hint(tmp_path: Path) -> None:

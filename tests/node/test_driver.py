@@ -413,6 +413,7 @@ async def test_work_is_told_once_until_the_core_has_heard_it() -> None:
 
 async def test_a_peer_that_sends_faster_than_it_is_heard_must_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "PEER_QUEUE_BYTES", 100)
+    monkeypatch.setattr(driver_module, "MESSAGE_OVERHEAD_BYTES", 0)
     async with driving({}) as rig:
         assert rig.receive(60) is None
         waits = rig.receive(60)
