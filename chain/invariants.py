@@ -174,11 +174,11 @@ def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes
 
 
 def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[tuple[Clock, int]]:
-    if booking.status is BookingStatus.RESERVED:
+    if booking.status is BookingStatus.RESERVED and time_ms < booking.start_ms:
         yield Clock.BLOCK, booking.start_ms
-        if time_ms >= booking.start_ms:
-            yield Clock.BLOCK, booking.end_ms
-            yield Clock.LIVE, live_instant(view, booking.start_ms) + booking.patience_ms
+    elif booking.status is BookingStatus.RESERVED:
+        yield Clock.BLOCK, booking.end_ms
+        yield Clock.LIVE, live_instant(view, booking.start_ms) + booking.patience_ms
     elif booking.status is BookingStatus.ACTIVE:
         yield Clock.BLOCK, booking.end_ms
     elif booking.status is BookingStatus.CLOSING:
@@ -187,14 +187,15 @@ def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[t
 
 
 def check_deadlines(view: View) -> None:
-    """Every open record has the deadline that will end it: nothing can be stuck for want of a crank."""
+    """Every open record waits for each of its deadlines, or for an overdue one that will set the others."""
     queued = {key for key, _ in DUE.scan(view)}
     now = {Clock.BLOCK: read_clocks(view).time_ms, Clock.LIVE: read_clocks(view).live_ms}
-    waiting: Counter[tuple[int, bytes]] = Counter()
+    overdue = set()
     for key in queued:
         require(key[9] in DUE_HANDLERS, "every deadline has a handler", subject=key[9])
-        waiting[key[9], key[10:]] += 1
+        if int.from_bytes(key[1:9], "big") <= now[Clock(key[0])]:
+            overdue.add((key[9], key[10:]))
     for clock, due_ms, subject, identifier in _expected_deadlines(view):
         key = bytes([clock]) + u64(due_ms) + bytes([subject]) + identifier
-        overdue_start = due_ms <= now[clock] and waiting[subject, identifier] > 0
-        require(key in queued or overdue_start, "an open record has its deadline", id=identifier, due_ms=due_ms)
+        waits = key in queued or (subject, identifier) in overdue
+        require(waits, "an open record has its deadline", id=identifier, due_ms=due_ms)
