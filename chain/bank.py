@@ -8,7 +8,7 @@ the equation in `invariants` holds after every step: balances + escrow + staked 
 from dataclasses import dataclass, replace
 
 from chain.errors import AmountOverflow, InsufficientFunds
-from chain.schema import U64, Amount, Unsigned64, record
+from chain.schema import U64, Amount, PublicKey, Unsigned32, Unsigned64, record
 from chain.state.tables import Singleton, Table, TableId
 from chain.state.view import View
 
@@ -24,6 +24,10 @@ class Account:
     """Spendable money."""
     sequence: Unsigned64 = 0
     """Transactions included so far: the sequence of the next one."""
+    key: PublicKey | None = None
+    """The key that signs; None as long as it is the one that the address was made of."""
+    rotations: Unsigned32 = 0
+    """How often the key was replaced: approvals given under an earlier key are void."""
 
 
 @record(version=1)
@@ -58,7 +62,7 @@ def credit(view: View, address: bytes, amount: int) -> None:
     """Add to a balance."""
     if amount:
         old = account(view, address)
-        ACCOUNTS.put(view, address, Account(checked(old.balance + amount), old.sequence))
+        ACCOUNTS.put(view, address, replace(old, balance=checked(old.balance + amount)))
 
 
 def debit(view: View, address: bytes, amount: int) -> None:
@@ -66,7 +70,7 @@ def debit(view: View, address: bytes, amount: int) -> None:
     old = account(view, address)
     if old.balance < amount:
         raise InsufficientFunds(needed=amount, available=old.balance)
-    ACCOUNTS.put(view, address, Account(old.balance - amount, old.sequence))
+    ACCOUNTS.put(view, address, replace(old, balance=old.balance - amount))
 
 
 def totals(view: View) -> Totals:

@@ -1,6 +1,6 @@
 """A booking, its arithmetic and its life: the service behind the booking actions, jobs and reviews.
 
-    reserved → active → closing → closed          reserved → cancelled | no_show
+    reserved → active → closing → closed          reserved → cancelled | provider_cancelled | no_show
 
 Everything that money depends on is copied into the booking when it is reserved. `current_booking` brings a booking
 up to date from the clocks alone, so an action on an overdue booking and the due queue always agree.
@@ -12,9 +12,9 @@ from typing import Annotated
 
 from chain import escrow, stake
 from chain.action import Clock, Context
-from chain.clocks import live_before, live_instant
+from chain.clocks import block_instant, live_before, live_instant
 from chain.errors import NotFound
-from chain.inventory import read_gpu, vacate
+from chain.inventory import prolong, read_gpu, vacate
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
@@ -43,6 +43,22 @@ class BookingStatus(IntEnum):
     CLOSED = 4
     CANCELLED = 5
     NO_SHOW = 6
+    PROVIDER_CANCELLED = 7
+
+
+MAXIMUM_SEGMENTS = 16
+"""The reservation and its extensions."""
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """Time added to a booking, at the terms of that moment."""
+
+    from_ms: Timestamp
+    """Block time from which the rate holds: the end before the extension."""
+    rate: Amount
+    """Summed price of the GPUs, base units per hour."""
 
 
 OPEN_STATUSES = (BookingStatus.RESERVED, BookingStatus.ACTIVE, BookingStatus.CLOSING)
@@ -58,11 +74,11 @@ class Booking:
     gpus: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_GPUS, 1)]
     status: BookingStatus
     rate: Amount
-    """Summed price of its GPUs, base units per hour."""
+    """Summed price of its GPUs when it was reserved, base units per hour."""
     start_ms: Timestamp
     end_ms: Timestamp
     cost: Amount
-    """Locked when it was reserved."""
+    """Locked for it: when it was reserved, and with each extension."""
     collateral: Amount
     """Slice of the provider's stake that pays the renter if the provider does not show up."""
     minimum_seconds: Seconds
@@ -72,6 +88,10 @@ class Booking:
     window_seconds: Seconds
     """Live time between its end and its last payment."""
     release_charge: BasisPoints
+    """Smallest share of what was not used that leaving early costs."""
+    notice_seconds: Seconds
+    """Before the start, the time in which leaving costs `cancellation_share` if that is more."""
+    cancellation_share: BasisPoints
     sealing_key: PublicKey
     """X25519 key of the renter to which access details are sealed."""
     reserved_height: Unsigned64
@@ -87,6 +107,7 @@ class Booking:
     payment_live_ms: Timestamp | None = None
     """Live time at which the earnings are paid."""
     closed_height: Unsigned64 | None = None
+    extensions: Annotated[tuple[Extension, ...], ListOf(MAXIMUM_SEGMENTS - 1)] = ()
 
     @property
     def from_ms(self) -> int:
@@ -107,9 +128,15 @@ def cost_of(rate: int, seconds: int) -> int:
     return -(-rate * seconds // 3_600)
 
 
-def earned(rate: int, milliseconds: int) -> int:
-    """E(ms) = floor(rate · ms / 3,600,000), base units."""
-    return rate * milliseconds // HOUR_MS
+def earned_between(booking: Booking, from_ms: int, until_ms: int) -> int:
+    """E: the floor of the summed rate · time / 3,600,000 over the parts of the booking in [from, until), base units."""
+    total = 0
+    begins = booking.start_ms
+    rate = booking.rate
+    for extension in (*booking.extensions, Extension(booking.end_ms, 0)):
+        total += rate * max(0, min(extension.from_ms, until_ms) - max(begins, from_ms))
+        begins, rate = extension.from_ms, extension.rate
+    return total // HOUR_MS
 
 
 def collateral_of(cost: int, gpus: int, collateral_per_gpu: int) -> int:
@@ -119,18 +146,22 @@ def collateral_of(cost: int, gpus: int, collateral_per_gpu: int) -> int:
 
 def earned_until(booking: Booking, time_ms: int) -> int:
     """What an active booking has earned by a block time, without any release charge."""
-    if booking.activated_ms is None:
-        return 0
-    return earned(booking.rate, min(max(0, time_ms - booking.from_ms), max(0, booking.end_ms - booking.from_ms)))
+    return 0 if booking.activated_ms is None else earned_between(booking, booking.from_ms, time_ms)
+
+
+def leaving_charge(booking: Booking, time_ms: int) -> int:
+    """Basis points of what was not used that leaving at this block time costs: max(c, c0) of the money table."""
+    within_notice = booking.start_ms - booking.notice_seconds * 1_000 <= time_ms < booking.start_ms
+    return max(booking.release_charge, booking.cancellation_share if within_notice else 0)
 
 
 def released_gross(booking: Booking, time_ms: int, gpu_offline: bool) -> int:
     """Gross of a release at a block time (the row `released at t` of the money table)."""
     if gpu_offline:
         return earned_until(booking, time_ms)
-    longest = max(0, booking.end_ms - booking.from_ms)
-    used = earned(booking.rate, min(max(time_ms - booking.from_ms, booking.minimum_seconds * 1_000), longest))
-    return used + (booking.cost - used) * booking.release_charge // 10_000
+    used_until_ms = max(time_ms, booking.from_ms + booking.minimum_seconds * 1_000)
+    used = earned_between(booking, booking.from_ms, used_until_ms)
+    return used + (booking.cost - used) * leaving_charge(booking, time_ms) // 10_000
 
 
 def read_booking(view: View, booking_id: bytes) -> Booking:
@@ -217,8 +248,8 @@ def _abandon(context: Context, booking_id: bytes, booking: Booking) -> Booking:
 
 
 def cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
-    """The renter cancels before the start: the smallest charge is paid, the rest returns."""
-    gross = booking.cost * booking.release_charge // 10_000
+    """The renter cancels before the start: its charge is paid, the rest returns."""
+    gross = booking.cost * leaving_charge(booking, context.time_ms) // 10_000
     escrow.pay(context, booking_id, booking.provider, gross)
     ended = replace(booking, gross=gross)
     return _finish_unused(context, booking_id, ended, BookingStatus.CANCELLED, "cancelled", forfeited=0)
@@ -238,6 +269,59 @@ def _finish_unused(
     return done
 
 
+def pay_matured(context: Context, booking_id: bytes, booking: Booking) -> tuple[int, int]:
+    """Pay what was earned longer ago than the dispute window; returns what moved now as (net, fee)."""
+    undisputed_ms = block_instant(context.view, context.live_ms - booking.window_seconds * 1_000)
+    gross = earned_until(booking, undisputed_ms)
+    if booking.status is not BookingStatus.ACTIVE:
+        gross = min(gross, booking.gross)
+    return escrow.pay(context, booking_id, booking.provider, gross)
+
+
+def provider_cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
+    """The provider gives up a booking: the renter gets back what was not earned, and collateral on top."""
+    if booking.status is BookingStatus.ACTIVE:
+        stake.forfeit(context.view, booking.provider, booking.collateral, booking.renter)
+        context.emit("booking.collateral_forfeited", subjects(booking_id, booking), forfeited=booking.collateral)
+        unsecured = replace(booking, collateral=0)
+        gross = earned_until(booking, context.time_ms)
+        return end(context, booking_id, unsecured, context.time_ms, gross, "provider_cancelled")
+    in_time = context.time_ms < booking.start_ms - booking.notice_seconds * 1_000
+    forfeited = booking.collateral // 2 if in_time else booking.collateral
+    return _finish_unused(
+        context, booking_id, booking, BookingStatus.PROVIDER_CANCELLED, "provider_cancelled", forfeited=forfeited
+    )
+
+
+def extend(context: Context, booking_id: bytes, booking: Booking, seconds: int, rate: int, collateral: int) -> Booking:
+    """Add time at the end, at today's rate; cost and collateral slice grow with it."""
+    cost = cost_of(rate, seconds)
+    end_ms = booking.end_ms + seconds * 1_000
+    escrow.add(context, booking_id, cost)
+    stake.reserve(context.view, booking.provider, collateral - booking.collateral)
+    for gpu_id in booking.gpus:
+        prolong(context, gpu_id, booking.start_ms, end_ms)
+    longer = replace(
+        booking,
+        end_ms=end_ms,
+        cost=booking.cost + cost,
+        collateral=collateral,
+        extensions=(*booking.extensions, Extension(booking.end_ms, rate)),
+    )
+    BOOKINGS.put(context.view, booking_id, longer)
+    if booking.status is BookingStatus.ACTIVE:
+        unschedule(context, Clock.BLOCK, booking.end_ms, Subject.BOOKING, booking_id)
+        schedule(context, Clock.BLOCK, end_ms, Subject.BOOKING, booking_id)
+    context.emit(
+        "booking.extended",
+        subjects(booking_id, longer),
+        locked=cost,
+        collateral=collateral - booking.collateral,
+        end_ms=end_ms,
+    )
+    return longer
+
+
 def end(context: Context, booking_id: bytes, booking: Booking, time_ms: int, gross: int, what: str) -> Booking:
     """An active booking ends: what was not earned returns at once, what was earned waits for the window."""
     _unschedule(context, booking_id, booking)
@@ -248,8 +332,9 @@ def end(context: Context, booking_id: bytes, booking: Booking, time_ms: int, gro
         booking, status=BookingStatus.CLOSING, ended_ms=time_ms, gross=gross, payment_live_ms=payment_live_ms
     )
     BOOKINGS.put(context.view, booking_id, closing)
+    net, fee = pay_matured(context, booking_id, closing)
     schedule(context, Clock.LIVE, payment_live_ms, Subject.BOOKING, booking_id)
-    context.emit(f"booking.{what}", subjects(booking_id, closing), gross=gross, refund=refund)
+    context.emit(f"booking.{what}", subjects(booking_id, closing), gross=gross, refund=refund, net=net, fee=fee)
     return closing
 
 

@@ -89,3 +89,13 @@ def live_before(view: View, time_ms: int) -> int:
             return live_instant(view, outage.began_ms)
         break
     return live_instant(view, time_ms)
+
+
+def block_instant(view: View, live_ms: int) -> int:
+    """The latest instant of block time, in milliseconds, whose live time is at most `live_ms`; genesis if none is."""
+    stopped = read_clocks(view).time_ms
+    for resumed, outage in OUTAGES.scan(view, reverse=True):
+        if outage.live_ms <= live_ms:
+            return min(stopped, int.from_bytes(resumed, "big") + live_ms - outage.live_ms)
+        stopped = outage.began_ms
+    return min(stopped, read_clocks(view).genesis_ms + max(0, live_ms))

@@ -8,7 +8,7 @@ locked = net + fee + refunded + remaining.
 from dataclasses import dataclass, replace
 
 from chain.action import Context
-from chain.bank import adjust, credit, debit, share_fee
+from chain.bank import adjust, checked, credit, debit, share_fee
 from chain.errors import NotFound
 from chain.schema import Address, Amount, BasisPoints, record
 from chain.state.tables import Table, TableId
@@ -49,6 +49,14 @@ def open_escrow(context: Context, subject: bytes, payer: bytes, amount: int) -> 
     debit(context.view, payer, amount)
     adjust(context.view, escrow=amount)
     ESCROWS.put(context.view, subject, Escrow(payer, context.parameters.market_fee, amount))
+
+
+def add(context: Context, subject: bytes, amount: int) -> None:
+    """Lock more of the payer's balance for the same subject. Raises InsufficientFunds."""
+    old = escrow_of(context.view, subject)
+    debit(context.view, old.payer, amount)
+    adjust(context.view, escrow=amount)
+    ESCROWS.put(context.view, subject, replace(old, locked=checked(old.locked + amount)))
 
 
 def escrow_of(view: View, subject: bytes) -> Escrow:

@@ -4,7 +4,9 @@ The required part (base + bytes + weight) goes to the stakers' pot and the treas
 proposer, so that a proposer cannot fill blocks with his own transactions for free.
 """
 
-from chain.bank import ACCOUNTS, Account, account, credit, share_fee
+from dataclasses import replace
+
+from chain.bank import ACCOUNTS, account, credit, share_fee
 from chain.errors import FeeTooLow, InsufficientFunds
 from chain.parameters import Parameters
 from chain.state.view import View
@@ -27,6 +29,6 @@ def charge(view: View, parameters: Parameters, sender: bytes, fee: int, required
     payer = account(view, sender)
     if payer.balance < fee:
         raise InsufficientFunds(needed=fee, available=payer.balance)
-    ACCOUNTS.put(view, sender, Account(payer.balance - fee, payer.sequence + 1))
+    ACCOUNTS.put(view, sender, replace(payer, balance=payer.balance - fee, sequence=payer.sequence + 1))
     share_fee(view, required, parameters.fee_staker_share)
     credit(view, proposer, fee - required)

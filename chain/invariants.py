@@ -67,8 +67,8 @@ def check_escrows(view: View) -> None:
         require(item.locked == booking.cost, "a booking's cost is what was locked", booking=booking_id)
         expected = {
             BookingStatus.RESERVED: booking.cost,
-            BookingStatus.ACTIVE: booking.cost,
-            BookingStatus.CLOSING: booking.gross,
+            BookingStatus.ACTIVE: booking.cost - item.gross,
+            BookingStatus.CLOSING: booking.gross - item.gross,
         }.get(booking.status, 0)
         require(item.remaining == expected, "a booking's escrow holds what is open", booking=booking_id)
     for job_id, job in JOBS.scan(view):

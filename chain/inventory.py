@@ -15,6 +15,7 @@ from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
     Amount,
+    BasisPoints,
     Hash,
     ListOf,
     Seconds,
@@ -75,6 +76,10 @@ class Terms:
     maximum_seconds: Seconds
     horizon_seconds: Seconds
     """How far ahead a booking may start."""
+    notice_seconds: Seconds = 0
+    """Before the start, the time in which a cancellation costs `cancellation_share`."""
+    cancellation_share: BasisPoints = 0
+    """Share of the cost that a cancellation within the notice costs; never less than the release charge."""
     version: Unsigned32 = 1
 
 
@@ -95,6 +100,7 @@ class Gpu:
     offline_live_ms: Timestamp
     """Live time after which it is offline without another heartbeat."""
     open_bookings: Unsigned32 = 0
+    """Intervals in its calendar, claimed jobs and maintenance included."""
 
 
 @record(version=1)
@@ -104,7 +110,7 @@ class Interval:
 
     end_ms: Timestamp
     subject: Unsigned8
-    """What holds it: a booking or a claimed job (see `chain.schedule.Subject`)."""
+    """What holds it: a booking, a claimed job or maintenance (see `chain.schedule.Subject`)."""
     holder: Hash
 
 
@@ -188,6 +194,15 @@ def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, subject:
     INTERVALS.put(context.view, gpu_id + u64(start_ms), Interval(end_ms, int(subject), holder))
     gpu = read_gpu(context.view, gpu_id)
     GPUS.put(context.view, gpu_id, replace(gpu, open_bookings=gpu.open_bookings + 1))
+
+
+def prolong(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
+    """Move the end of the interval that starts there. Raises BookingConflict if the added time is taken."""
+    interval = INTERVALS.get(context.view, gpu_id + u64(start_ms))
+    if interval is None:
+        raise NotFound(kind="interval", id=gpu_id)
+    require_vacant(context.view, gpu_id, interval.end_ms, end_ms)
+    INTERVALS.put(context.view, gpu_id + u64(start_ms), replace(interval, end_ms=end_ms))
 
 
 def vacate(context: Context, gpu_id: bytes, start_ms: int) -> None:

@@ -26,6 +26,8 @@ class Subject(IntEnum):
     JOB = 4
     PROPOSAL = 5
     IDEMPOTENCY = 6
+    MAINTENANCE = 7
+    COMMITMENT = 8
 
 
 @record(version=1)

@@ -13,12 +13,11 @@ from chain import fees
 from chain.action import BlockContext, Context
 from chain.bank import account
 from chain.clocks import advance_clocks
-from chain.crypto.address import KEY, key_address, module_address
+from chain.crypto.address import module_address
 from chain.crypto.hashing import tagged_hash
 from chain.errors import (
     InsufficientFunds,
     InvalidBlock,
-    KeyMismatch,
     LedgerError,
     SequenceMismatch,
     TransactionExpired,
@@ -26,6 +25,7 @@ from chain.errors import (
     WrongChain,
 )
 from chain.idempotency import remember, require_new
+from chain.keys import require_current_key
 from chain.parameters import Parameters, read_parameters
 from chain.result import Event, SystemResult, TransactionResult, results_root
 from chain.schedule import run_due
@@ -132,8 +132,7 @@ def check_transaction(view: View, parameters: Parameters, block: BlockContext, t
     body = transaction.body
     if body.chain_id != block.chain_id:
         raise WrongChain(expected=block.chain_id, got=body.chain_id)
-    if body.sender[0] != KEY or key_address(body.public_key) != body.sender:
-        raise KeyMismatch(sender=body.sender)
+    require_current_key(view, body.sender, body.public_key)
     if body.valid_until_ms < block.time_ms:
         raise TransactionExpired(valid_until_ms=body.valid_until_ms, time_ms=block.time_ms)
     if body.valid_until_ms > block.time_ms + MAXIMUM_VALIDITY_MS:

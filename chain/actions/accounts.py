@@ -1,15 +1,18 @@
 """Accounts: paying, and saying who one is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from chain.action import Action, Context, Family
-from chain.bank import NATIVE_ASSET, account, credit, debit
-from chain.crypto.address import MODULE
-from chain.errors import InsufficientFunds, InvalidField, LedgerError
+from chain.bank import ACCOUNTS, NATIVE_ASSET, account, credit, debit
+from chain.codec import encode
+from chain.crypto import ed25519
+from chain.crypto.address import KEY, MODULE
+from chain.errors import BadSignature, InsufficientFunds, InvalidField, LedgerError, NotAuthorized
 from chain.idempotency import forget
+from chain.keys import bind, is_bound, retire
 from chain.schedule import Subject
-from chain.schema import Address, Amount, PublicKey, String, record
+from chain.schema import Address, Amount, Octets, PublicKey, String, record
 from chain.state.tables import Table, TableId
 
 
@@ -82,4 +85,49 @@ class SetProfile(Action):
         context.emit("account.profile_set", [("account", context.sender)])
 
 
-FAMILY = Family("accounts", (Transfer, SetProfile), {Subject.IDEMPOTENCY: forget})
+class KeyTaken(LedgerError):
+    code = 1108
+    hint = "Choose a key that no account uses or has used."
+
+
+ROTATION_DOMAIN = "aitbc/rotate-key/1"
+
+
+def rotation_bytes(chain_id: str, address: bytes, new_key: bytes) -> bytes:
+    """What the new key signs, so that nobody can give an account a key whose secret he does not hold."""
+    return encode([ROTATION_DOMAIN, chain_id, address, new_key])
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class RotateKey(Action):
+    """Replaces the key that signs for the sender; the address stays, and approvals in waiting are void."""
+
+    code: ClassVar[int] = 3
+    name: ClassVar[str] = "account.rotate_key"
+    base_weight: ClassVar[int] = 8
+
+    new_key: PublicKey
+    proof: Annotated[bytes, Octets(64, 64)]
+    """Signature of the new key over `rotation_bytes`."""
+
+    def check(self, context: Context) -> None:
+        if context.sender[0] != KEY:
+            raise NotAuthorized(needed="key account", account=context.sender)
+        if is_bound(context.view, self.new_key):
+            raise KeyTaken(key=self.new_key)
+        if not ed25519.verify(
+            self.new_key, rotation_bytes(context.block.chain_id, context.sender, self.new_key), self.proof
+        ):
+            raise BadSignature(key=self.new_key)
+
+    def apply(self, context: Context) -> None:
+        old = account(context.view, context.sender)
+        if old.key is not None:
+            retire(context.view, context.sender, old.key)
+        bind(context.view, context.sender, self.new_key)
+        ACCOUNTS.put(context.view, context.sender, replace(old, key=self.new_key, rotations=old.rotations + 1))
+        context.emit("account.key_rotated", [("account", context.sender), ("key", self.new_key)])
+
+
+FAMILY = Family("accounts", (Transfer, SetProfile, RotateKey), {Subject.IDEMPOTENCY: forget})

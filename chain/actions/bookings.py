@@ -9,6 +9,7 @@ from chain.bank import account, checked
 from chain.booking import (
     BOOKINGS,
     MAXIMUM_GPUS,
+    MAXIMUM_SEGMENTS,
     Booking,
     BookingStatus,
     advance,
@@ -18,7 +19,11 @@ from chain.booking import (
     cost_of,
     current_booking,
     end,
+    extend,
     gpu_is_offline,
+    pay_matured,
+    provider_cancel,
+    read_booking,
     released_gross,
     subjects,
 )
@@ -71,6 +76,8 @@ class Plan:
     cost: int
     collateral: int
     minimum_seconds: int
+    notice_seconds: int
+    cancellation_share: int
 
 
 @record(version=1)
@@ -142,6 +149,8 @@ class Reserve(Action):
             cost=cost,
             collateral=collateral_of(cost, len(gpus), context.parameters.collateral_per_gpu),
             minimum_seconds=max(gpu.terms.minimum_seconds for gpu in gpus),
+            notice_seconds=max(gpu.terms.notice_seconds for gpu in gpus),
+            cancellation_share=max(gpu.terms.cancellation_share for gpu in gpus),
         )
 
     def _check_times(self, context: Context, gpus: tuple[Gpu, ...], start_ms: int) -> None:
@@ -178,6 +187,8 @@ class Reserve(Action):
             grace_seconds=parameters.activation_grace_seconds,
             window_seconds=parameters.dispute_window_seconds,
             release_charge=parameters.release_charge,
+            notice_seconds=plan.notice_seconds,
+            cancellation_share=plan.cancellation_share,
             sealing_key=self.sealing_key,
             reserved_height=context.block.height,
         )
@@ -284,7 +295,7 @@ class Confirm(Action):
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class Cancel(Action):
-    """The renter gives up a booking before its start, for the smallest charge, also when it was activated early."""
+    """The renter gives up a booking before its start, for the charge in its terms, also when it was activated early."""
 
     code: ClassVar[int] = 34
     name: ClassVar[str] = "booking.cancel"
@@ -302,4 +313,110 @@ class Cancel(Action):
         cancel(context, self.booking, current_booking(context, self.booking))
 
 
-FAMILY = Family("bookings", (Reserve, Activate, Release, Confirm, Cancel), {Subject.BOOKING: advance})
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Extend(Action):
+    """The renter adds time at the end, at the present terms, if nobody else has booked it."""
+
+    code: ClassVar[int] = 35
+    name: ClassVar[str] = "booking.extend"
+    base_weight: ClassVar[int] = 60
+
+    booking: Hash
+    seconds: Seconds
+    max_cost: Amount
+    """Refuse rather than lock more than this for the added time."""
+
+    def validate(self) -> None:
+        if self.seconds == 0:
+            raise InvalidField(record="Extend", field="seconds", reason="must be more than zero")
+
+    def check(self, context: Context) -> None:
+        booking = _as_renter(context, self.booking)
+        require_status(self.booking, booking, BookingStatus.RESERVED, BookingStatus.ACTIVE)
+        if booking.status is BookingStatus.RESERVED and context.time_ms >= booking.start_ms:
+            raise WrongBookingStatus(booking=self.booking, status="reserved", needed="active")
+        if len(booking.extensions) >= MAXIMUM_SEGMENTS - 1:
+            raise BookingTimeRefused(field="seconds", reason="extended as often as is allowed")
+        rate, collateral = self._terms(context, booking)
+        cost = checked(cost_of(rate, self.seconds))
+        if cost > self.max_cost:
+            raise TermsMoved(cost=cost, max_cost=self.max_cost)
+        end_ms = booking.end_ms + self.seconds * 1_000
+        for gpu_id in booking.gpus:
+            clear_overdue(context, gpu_id)
+            require_vacant(context.view, gpu_id, booking.end_ms, end_ms)
+        available = account(context.view, context.sender).balance
+        if available < cost:
+            raise InsufficientFunds(needed=cost, available=available)
+        checked(booking.cost + cost)
+        stake.require_free(context.view, booking.provider, collateral - booking.collateral)
+
+    def _terms(self, context: Context, booking: Booking) -> tuple[int, int]:
+        """(summed rate, collateral of the whole booking) as of now. Raises what does not allow the extension."""
+        gpus = [current_gpu(context, gpu_id) for gpu_id in booking.gpus]
+        for gpu_id, gpu in zip(booking.gpus, gpus, strict=True):
+            if gpu.status is not GpuStatus.ACTIVE:
+                raise GpuUnavailable(gpu=gpu_id, status=gpu.status.name.lower())
+        longest = min(context.parameters.booking_maximum_seconds, *(gpu.terms.maximum_seconds for gpu in gpus))
+        total = (booking.end_ms - booking.start_ms) // 1_000 + self.seconds
+        if total > longest:
+            raise BookingTimeRefused(field="seconds", maximum=longest, got=total)
+        rate = checked(sum(gpu.terms.price_per_hour for gpu in gpus))
+        cost = booking.cost + checked(cost_of(rate, self.seconds))
+        collateral = collateral_of(cost, len(gpus), context.parameters.collateral_per_gpu)
+        return rate, max(collateral, booking.collateral)
+
+    def apply(self, context: Context) -> None:
+        booking = current_booking(context, self.booking)
+        rate, collateral = self._terms(context, booking)
+        extend(context, self.booking, booking, self.seconds, rate, collateral)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class ProviderCancel(Action):
+    """The provider gives up a booking; it costs him collateral, all of it once the notice has begun."""
+
+    code: ClassVar[int] = 36
+    name: ClassVar[str] = "booking.provider_cancel"
+    base_weight: ClassVar[int] = 40
+
+    booking: Hash
+
+    def check(self, context: Context) -> None:
+        booking = current_booking(context, self.booking)
+        if booking.provider != context.sender:
+            raise NotAuthorized(needed="provider", account=booking.provider)
+        require_status(self.booking, booking, BookingStatus.RESERVED, BookingStatus.ACTIVE)
+
+    def apply(self, context: Context) -> None:
+        provider_cancel(context, self.booking, current_booking(context, self.booking))
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Settle(Action):
+    """Anyone may bring a booking up to date and have paid what was earned longer ago than the dispute window."""
+
+    code: ClassVar[int] = 37
+    name: ClassVar[str] = "booking.settle"
+    base_weight: ClassVar[int] = 35
+
+    booking: Hash
+
+    def check(self, context: Context) -> None:
+        read_booking(context.view, self.booking)
+
+    def apply(self, context: Context) -> None:
+        booking = current_booking(context, self.booking)
+        if booking.status in (BookingStatus.ACTIVE, BookingStatus.CLOSING):
+            net, fee = pay_matured(context, self.booking, booking)
+            context.emit("booking.settled", subjects(self.booking, booking), net=net, fee=fee)
+
+
+FAMILY = Family(
+    "bookings",
+    (Reserve, Activate, Release, Confirm, Cancel, Extend, ProviderCancel, Settle),
+    {Subject.BOOKING: advance},
+)

@@ -1,11 +1,16 @@
-"""GPUs: listing one device per action, saying that it is alive, and taking it off the market."""
+"""GPUs: listing one device per action, its terms and its maintenance, saying that it is alive, and taking it off.
+
+A device is listed in two steps, a commitment and a block later the registration, so that nobody who sees the hardware
+hash in a pending transaction can list the device first.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from chain import stake
 from chain.action import Action, Clock, Context, Family
-from chain.errors import InvalidField, LedgerError, NotAuthorized
+from chain.crypto.hashing import tagged_hash
+from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.inventory import (
     GPUS,
     HARDWARE,
@@ -17,11 +22,15 @@ from chain.inventory import (
     clear_overdue,
     current_gpu,
     finish_retirement,
+    occupy,
     read_gpu,
     record_heartbeat,
+    require_vacant,
+    vacate,
 )
 from chain.schedule import Subject, schedule, unschedule
-from chain.schema import Hash, ListOf, record
+from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64, record
+from chain.state.tables import Table, TableId
 
 
 class HardwareTaken(LedgerError):
@@ -39,6 +48,44 @@ class TermsOutOfRange(LedgerError):
     hint = "The network's parameters do not allow such terms."
 
 
+class TermsVersionMismatch(LedgerError):
+    code = 1304
+    hint = "Somebody changed the terms meanwhile; look at them again."
+
+
+class MaintenanceTimeRefused(LedgerError):
+    code = 1306
+    hint = "Maintenance begins now or later, within the booking horizon."
+
+
+class CommitmentRefused(LedgerError):
+    code = 1307
+    hint = "Commit to the hardware first (`aitbc marketplace gpu register` does both)."
+
+
+MAXIMUM_MAINTENANCE_SECONDS = 90 * 86_400
+COMMITMENT_LIFETIME_MS = 24 * 3_600_000
+
+
+def validate_terms(action: str, terms: Terms) -> None:
+    """Raise InvalidField if the terms cannot be right under any state."""
+    if terms.minimum_seconds == 0 or terms.minimum_seconds > terms.maximum_seconds:
+        raise InvalidField(record=action, field="terms", reason="booking durations contradict")
+
+
+def check_terms(context: Context, terms: Terms) -> None:
+    """Raise TermsOutOfRange if the network does not allow the terms."""
+    parameters = context.parameters
+    if terms.minimum_seconds < parameters.booking_minimum_seconds:
+        raise TermsOutOfRange(field="minimum_seconds", minimum=parameters.booking_minimum_seconds)
+    if terms.maximum_seconds > parameters.booking_maximum_seconds:
+        raise TermsOutOfRange(field="maximum_seconds", maximum=parameters.booking_maximum_seconds)
+    if terms.horizon_seconds > parameters.booking_horizon_seconds:
+        raise TermsOutOfRange(field="horizon_seconds", maximum=parameters.booking_horizon_seconds)
+    if terms.notice_seconds > parameters.booking_horizon_seconds:
+        raise TermsOutOfRange(field="notice_seconds", maximum=parameters.booking_horizon_seconds)
+
+
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class RegisterGpu(Action):
@@ -50,27 +97,28 @@ class RegisterGpu(Action):
 
     hardware: Hardware
     terms: Terms
+    salt: Hash
+    """What the commitment was made with."""
 
     def validate(self) -> None:
-        if self.terms.minimum_seconds == 0 or self.terms.minimum_seconds > self.terms.maximum_seconds:
-            raise InvalidField(record="RegisterGpu", field="terms", reason="booking durations contradict")
+        validate_terms("RegisterGpu", self.terms)
         if self.terms.version != 1:
             raise InvalidField(record="RegisterGpu", field="terms", reason="the first version is 1")
 
     def check(self, context: Context) -> None:
-        parameters = context.parameters
-        if self.terms.minimum_seconds < parameters.booking_minimum_seconds:
-            raise TermsOutOfRange(field="minimum_seconds", minimum=parameters.booking_minimum_seconds)
-        if self.terms.maximum_seconds > parameters.booking_maximum_seconds:
-            raise TermsOutOfRange(field="maximum_seconds", maximum=parameters.booking_maximum_seconds)
-        if self.terms.horizon_seconds > parameters.booking_horizon_seconds:
-            raise TermsOutOfRange(field="horizon_seconds", maximum=parameters.booking_horizon_seconds)
+        check_terms(context, self.terms)
+        _open_commitment(context, self._commitment(context))
         claim = HARDWARE.get(context.view, self.hardware.hardware_hash)
         if claim is not None and _listed(context, claim.gpu).status is not GpuStatus.RETIRED:
             raise HardwareTaken(gpu=claim.gpu)
-        stake.require_free(context.view, context.sender, parameters.collateral_per_gpu)
+        stake.require_free(context.view, context.sender, context.parameters.collateral_per_gpu)
+
+    def _commitment(self, context: Context) -> bytes:
+        return commitment_of(context.sender, self.hardware.hardware_hash, self.salt)
 
     def apply(self, context: Context) -> None:
+        commitment = self._commitment(context)
+        _drop_commitment(context, context.sender + commitment, _open_commitment(context, commitment))
         gpu_id = context.new_id("gpu")
         collateral = context.parameters.collateral_per_gpu
         stake.reserve(context.view, context.sender, collateral)
@@ -170,4 +218,201 @@ def miss_heartbeat(context: Context, gpu_id: bytes) -> None:
         current_gpu(context, gpu_id)
 
 
-FAMILY = Family("gpus", (RegisterGpu, Heartbeat, RetireGpu), {Subject.GPU: miss_heartbeat})
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class UpdateGpu(Action):
+    """Replaces a GPU's terms; bookings keep those they were made under."""
+
+    code: ClassVar[int] = 23
+    name: ClassVar[str] = "gpu.update"
+    base_weight: ClassVar[int] = 4
+
+    gpu: Hash
+    terms: Terms
+    """With the version after the present one."""
+
+    def validate(self) -> None:
+        validate_terms("UpdateGpu", self.terms)
+
+    def check(self, context: Context) -> None:
+        gpu = require_owner(context, self.gpu)
+        if self.terms.version != gpu.terms.version + 1:
+            raise TermsVersionMismatch(gpu=self.gpu, expected=gpu.terms.version + 1, got=self.terms.version)
+        check_terms(context, self.terms)
+
+    def apply(self, context: Context) -> None:
+        gpu = current_gpu(context, self.gpu)
+        GPUS.put(context.view, self.gpu, replace(gpu, terms=self.terms))
+        context.emit(
+            "gpu.updated",
+            [("gpu", self.gpu), ("provider", gpu.owner)],
+            price_per_hour=self.terms.price_per_hour,
+            terms_version=self.terms.version,
+        )
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """A stretch of a GPU's calendar that its owner keeps free of bookings."""
+
+    gpu: Hash
+    start_ms: Timestamp
+    end_ms: Timestamp
+
+
+MAINTENANCE: Table[Maintenance] = Table(TableId.MAINTENANCE, Maintenance)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class SetMaintenance(Action):
+    """Keeps a stretch of a GPU's calendar free of bookings; what is booked already stays booked."""
+
+    code: ClassVar[int] = 24
+    name: ClassVar[str] = "gpu.set_maintenance"
+    base_weight: ClassVar[int] = 20
+
+    gpu: Hash
+    start_ms: Timestamp
+    """Block time; 0 means the block that includes this."""
+    seconds: Seconds
+
+    def validate(self) -> None:
+        if not 0 < self.seconds <= MAXIMUM_MAINTENANCE_SECONDS:
+            raise InvalidField(record="SetMaintenance", field="seconds", reason="must be 1 second to 90 days")
+
+    def _window(self, context: Context) -> tuple[int, int]:
+        start_ms = self.start_ms or context.time_ms
+        return start_ms, start_ms + self.seconds * 1_000
+
+    def check(self, context: Context) -> None:
+        if require_owner(context, self.gpu).status is GpuStatus.RETIRING:
+            raise GpuRetired(gpu=self.gpu)
+        start_ms, end_ms = self._window(context)
+        latest = context.time_ms + context.parameters.booking_horizon_seconds * 1_000
+        if not context.time_ms <= start_ms <= latest:
+            raise MaintenanceTimeRefused(minimum=context.time_ms, maximum=latest, got=start_ms)
+        clear_overdue(context, self.gpu)
+        require_vacant(context.view, self.gpu, start_ms, end_ms)
+
+    def apply(self, context: Context) -> None:
+        start_ms, end_ms = self._window(context)
+        maintenance_id = context.new_id("maintenance")
+        occupy(context, self.gpu, start_ms, end_ms, Subject.MAINTENANCE, maintenance_id)
+        MAINTENANCE.put(context.view, maintenance_id, Maintenance(self.gpu, start_ms, end_ms))
+        schedule(context, Clock.BLOCK, end_ms, Subject.MAINTENANCE, maintenance_id)
+        names = [("maintenance", maintenance_id), ("gpu", self.gpu), ("provider", context.sender)]
+        context.emit("gpu.maintenance_set", names, start_ms=start_ms, end_ms=end_ms)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class EndMaintenance(Action):
+    """Gives a stretch of maintenance, or what is left of it, back to the market."""
+
+    code: ClassVar[int] = 25
+    name: ClassVar[str] = "gpu.end_maintenance"
+    base_weight: ClassVar[int] = 10
+
+    maintenance: Hash
+
+    def check(self, context: Context) -> None:
+        found = MAINTENANCE.get(context.view, self.maintenance)
+        if found is None:
+            raise NotFound(kind="maintenance", id=self.maintenance)
+        require_owner(context, found.gpu)
+
+    def apply(self, context: Context) -> None:
+        _finish_maintenance(context, self.maintenance)
+
+
+def _finish_maintenance(context: Context, maintenance_id: bytes) -> None:
+    found = MAINTENANCE.get(context.view, maintenance_id)
+    if found is None:
+        return
+    unschedule(context, Clock.BLOCK, found.end_ms, Subject.MAINTENANCE, maintenance_id)
+    MAINTENANCE.delete(context.view, maintenance_id)
+    vacate(context, found.gpu, found.start_ms)
+    context.emit("gpu.maintenance_ended", [("maintenance", maintenance_id), ("gpu", found.gpu)])
+
+
+def end_maintenance(context: Context, maintenance_id: bytes) -> None:
+    """Due handler: maintenance whose time is over leaves the calendar."""
+    found = MAINTENANCE.get(context.view, maintenance_id)
+    if found is not None and context.time_ms >= found.end_ms:
+        _finish_maintenance(context, maintenance_id)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A promise to list some device; its key is the owner and the commitment."""
+
+    height: Unsigned64
+    """Block that made it; the device may be listed from the next one on."""
+    expires_ms: Timestamp
+
+
+COMMITMENTS: Table[Commitment] = Table(TableId.COMMITMENTS, Commitment)
+
+
+def commitment_of(owner: bytes, hardware_hash: bytes, salt: bytes) -> bytes:
+    """The 32 bytes that bind an owner to a hardware hash without showing it."""
+    return tagged_hash("aitbc/hardware/1", owner, hardware_hash, salt)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class CommitHardware(Action):
+    """Promises to list a device, a block before its hash is shown: whoever sees the hash then is too late."""
+
+    code: ClassVar[int] = 26
+    name: ClassVar[str] = "gpu.commit_hardware"
+    base_weight: ClassVar[int] = 8
+
+    commitment: Hash
+
+    def check(self, context: Context) -> None:
+        if COMMITMENTS.get(context.view, context.sender + self.commitment) is not None:
+            raise CommitmentRefused(commitment=self.commitment, reason="made already")
+
+    def apply(self, context: Context) -> None:
+        key = context.sender + self.commitment
+        expires_ms = context.time_ms + COMMITMENT_LIFETIME_MS
+        COMMITMENTS.put(context.view, key, Commitment(context.block.height, expires_ms))
+        schedule(context, Clock.BLOCK, expires_ms, Subject.COMMITMENT, key)
+        context.emit("gpu.hardware_committed", [("commitment", self.commitment), ("provider", context.sender)])
+
+
+def _open_commitment(context: Context, commitment: bytes) -> Commitment:
+    """The sender's commitment, if a device may be listed under it now. Raises CommitmentRefused."""
+    found = COMMITMENTS.get(context.view, context.sender + commitment)
+    if found is None or context.time_ms >= found.expires_ms:
+        raise CommitmentRefused(commitment=commitment, reason="not made, or expired")
+    if found.height >= context.block.height:
+        raise CommitmentRefused(commitment=commitment, reason="made in this block; list the device in a later one")
+    return found
+
+
+def _drop_commitment(context: Context, key: bytes, found: Commitment) -> None:
+    unschedule(context, Clock.BLOCK, found.expires_ms, Subject.COMMITMENT, key)
+    COMMITMENTS.delete(context.view, key)
+
+
+def expire_commitment(context: Context, key: bytes) -> None:
+    """Due handler: a commitment that nobody used is forgotten."""
+    found = COMMITMENTS.get(context.view, key)
+    if found is not None and context.time_ms >= found.expires_ms:
+        _drop_commitment(context, key, found)
+
+
+FAMILY = Family(
+    "gpus",
+    (RegisterGpu, Heartbeat, RetireGpu, UpdateGpu, SetMaintenance, EndMaintenance, CommitHardware),
+    {
+        Subject.GPU: miss_heartbeat,
+        Subject.MAINTENANCE: end_maintenance,
+        Subject.COMMITMENT: expire_commitment,
+    },
+)

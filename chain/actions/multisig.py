@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from chain.action import Action, ActionList, Clock, Context, Family
 from chain.bank import account
-from chain.crypto.address import KEY, multisig_address
+from chain.crypto.address import KEY, MULTISIG, multisig_address
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.invariants import require
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
@@ -36,6 +36,11 @@ class TooManyProposals(LedgerError):
 class AlreadyApproved(LedgerError):
     code = 1703
     hint = "This member has approved the proposal."
+
+
+class AlreadyRejected(LedgerError):
+    code = 1707
+    hint = "This member has rejected the proposal."
 
 
 class ExecutionWeightTooLow(LedgerError):
@@ -67,6 +72,16 @@ class Multisig:
 
 @record(version=1)
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """A member's approval or rejection; void once the member's key is rotated or the members change."""
+
+    member: Address
+    rotations: Unsigned32
+    """How often the member's key had been rotated."""
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """Actions that wait for approvals."""
 
@@ -75,7 +90,8 @@ class Proposal:
     actions: Annotated[tuple[Action, ...], ActionList(MAXIMUM_PROPOSAL_ACTIONS)]
     expires_ms: Timestamp
     """Block time from which it can no longer be approved."""
-    approvals: Annotated[tuple[Address, ...], ListOf(MAXIMUM_MEMBERS)]
+    approvals: Annotated[tuple[Opinion, ...], ListOf(MAXIMUM_MEMBERS)]
+    rejections: Annotated[tuple[Opinion, ...], ListOf(MAXIMUM_MEMBERS)]
     proposed_height: Unsigned64
 
     @property
@@ -111,6 +127,29 @@ def open_proposal(context: Context, proposal_id: bytes) -> Proposal:
     return proposal
 
 
+def _opinion(view: View, member: bytes) -> Opinion:
+    return Opinion(member, account(view, member).rotations)
+
+
+def valid(view: View, opinions: tuple[Opinion, ...]) -> tuple[Opinion, ...]:
+    """The opinions that still count: given with a key that is still current."""
+    return tuple(opinion for opinion in opinions if opinion == _opinion(view, opinion.member))
+
+
+def _without(opinions: tuple[Opinion, ...], member: bytes) -> tuple[Opinion, ...]:
+    return tuple(opinion for opinion in opinions if opinion.member != member)
+
+
+def validate_members(action: str, threshold: int, members: tuple[bytes, ...]) -> None:
+    """Raise InvalidField unless threshold and members can make an account."""
+    if list(members) != sorted(set(members)):
+        raise InvalidField(record=action, field="members", reason="must be sorted, each once")
+    if any(member[0] != KEY for member in members):
+        raise InvalidField(record=action, field="members", reason="members are key accounts")
+    if threshold > len(members):
+        raise InvalidField(record=action, field="threshold", reason="exceeds the number of members")
+
+
 def require_member(multisig: Multisig, address: bytes) -> None:
     """Raise NotAuthorized unless the address is a member."""
     if address not in multisig.members:
@@ -132,12 +171,7 @@ class CreateMultisig(Action):
         return 4 + len(self.members) // 4
 
     def validate(self) -> None:
-        if list(self.members) != sorted(set(self.members)):
-            raise InvalidField(record="CreateMultisig", field="members", reason="must be sorted, each once")
-        if any(member[0] != KEY for member in self.members):
-            raise InvalidField(record="CreateMultisig", field="members", reason="members are key accounts")
-        if self.threshold > len(self.members):
-            raise InvalidField(record="CreateMultisig", field="threshold", reason="exceeds the number of members")
+        validate_members("CreateMultisig", self.threshold, self.members)
 
     def _address(self, context: Context) -> bytes:
         sequence = account(context.view, context.sender).sequence - 1  # that of this transaction
@@ -171,7 +205,7 @@ class ProposeActions(Action):
         return 16 + sum(action.weight() for action in self.actions)
 
     def validate(self) -> None:
-        if any(action.name.startswith("multisig.") for action in self.actions):
+        if any(action.name.startswith("multisig.") and not isinstance(action, SetMembers) for action in self.actions):
             raise InvalidField(record="ProposeActions", field="actions", reason="members are key accounts")
 
     def check(self, context: Context) -> None:
@@ -190,7 +224,8 @@ class ProposeActions(Action):
             proposer=context.sender,
             actions=self.actions,
             expires_ms=self.expires_ms,
-            approvals=(context.sender,),
+            approvals=(_opinion(context.view, context.sender),),
+            rejections=(),
             proposed_height=context.block.height,
         )
         names = [("proposal", proposal_id), ("account", self.account), ("proposer", context.sender)]
@@ -222,16 +257,22 @@ class ApproveProposal(Action):
         proposal = open_proposal(context, self.proposal)
         multisig = read_multisig(context.view, proposal.account)
         require_member(multisig, context.sender)
-        if context.sender in proposal.approvals:
+        approvals = valid(context.view, proposal.approvals)
+        if any(approval.member == context.sender for approval in approvals):
             raise AlreadyApproved(proposal=self.proposal, member=context.sender)
-        executes = len(proposal.approvals) + 1 >= multisig.threshold
+        executes = len(approvals) + 1 >= multisig.threshold
         if executes and self.execution_weight < proposal.weight:
             raise ExecutionWeightTooLow(needed=proposal.weight, got=self.execution_weight)
 
     def apply(self, context: Context) -> None:
         proposal = open_proposal(context, self.proposal)
         multisig = read_multisig(context.view, proposal.account)
-        approved = replace(proposal, approvals=(*proposal.approvals, context.sender))
+        mine = _opinion(context.view, context.sender)
+        approved = replace(
+            proposal,
+            approvals=(*valid(context.view, proposal.approvals), mine),
+            rejections=_without(proposal.rejections, context.sender),
+        )
         names = [("proposal", self.proposal), ("account", proposal.account), ("member", context.sender)]
         approvals = len(approved.approvals)
         context.emit("multisig.approved", names, approvals=approvals, threshold=multisig.threshold)
@@ -240,6 +281,73 @@ class ApproveProposal(Action):
             _execute(context, self.proposal, approved)
         else:
             PROPOSALS.put(context.view, self.proposal, approved)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class RejectProposal(Action):
+    """A member says no, taking back an approval; the proposal closes when it can no longer be approved."""
+
+    code: ClassVar[int] = 63
+    name: ClassVar[str] = "multisig.reject"
+    base_weight: ClassVar[int] = 14
+
+    proposal: Hash
+
+    def check(self, context: Context) -> None:
+        proposal = open_proposal(context, self.proposal)
+        require_member(read_multisig(context.view, proposal.account), context.sender)
+        if any(rejection.member == context.sender for rejection in valid(context.view, proposal.rejections)):
+            raise AlreadyRejected(proposal=self.proposal, member=context.sender)
+
+    def apply(self, context: Context) -> None:
+        proposal = open_proposal(context, self.proposal)
+        multisig = read_multisig(context.view, proposal.account)
+        mine = _opinion(context.view, context.sender)
+        rejected = replace(
+            proposal,
+            approvals=_without(proposal.approvals, context.sender),
+            rejections=(*_without(valid(context.view, proposal.rejections), context.sender), mine),
+        )
+        names = [("proposal", self.proposal), ("account", proposal.account), ("member", context.sender)]
+        context.emit("multisig.rejected", names, rejections=len(rejected.rejections), threshold=multisig.threshold)
+        if len(multisig.members) - len(rejected.rejections) < multisig.threshold:
+            _close(context, self.proposal, proposal)
+            context.emit("multisig.refused", names[:2])
+        else:
+            PROPOSALS.put(context.view, self.proposal, rejected)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class SetMembers(Action):
+    """Replaces threshold and members of the multisig account that executes it; every open proposal is void."""
+
+    code: ClassVar[int] = 64
+    name: ClassVar[str] = "multisig.set_members"
+
+    threshold: Annotated[int, Unsigned(MAXIMUM_MEMBERS, 1)]
+    members: Annotated[tuple[Address, ...], ListOf(MAXIMUM_MEMBERS, 1)]
+
+    def weight(self) -> int:
+        return 4 + len(self.members) // 4 + 4 * MAXIMUM_OPEN_PROPOSALS
+
+    def validate(self) -> None:
+        validate_members("SetMembers", self.threshold, self.members)
+
+    def check(self, context: Context) -> None:
+        if context.sender[0] != MULTISIG:
+            raise NotAuthorized(needed="multisig account", account=context.sender)
+
+    def apply(self, context: Context) -> None:
+        for proposal_id in read_multisig(context.view, context.sender).proposals:
+            proposal = PROPOSALS.get(context.view, proposal_id)
+            if proposal is not None:
+                _close(context, proposal_id, proposal)
+                context.emit("multisig.voided", [("proposal", proposal_id), ("account", context.sender)])
+        MULTISIGS.put(context.view, context.sender, Multisig(self.threshold, self.members))
+        names = [("account", context.sender), *(("member", member) for member in self.members)]
+        context.emit("multisig.members_set", names, threshold=self.threshold)
 
 
 def _execute(context: Context, proposal_id: bytes, proposal: Proposal) -> None:
@@ -279,5 +387,8 @@ def check_proposals(view: View) -> None:
 
 
 FAMILY = Family(
-    "multisig", (CreateMultisig, ProposeActions, ApproveProposal), {Subject.PROPOSAL: expire}, (check_proposals,)
+    "multisig",
+    (CreateMultisig, ProposeActions, ApproveProposal, RejectProposal, SetMembers),
+    {Subject.PROPOSAL: expire},
+    (check_proposals,),
 )

@@ -3,14 +3,14 @@
 A review carries the fee that was paid, so that rating oneself through cheap deals shows as what it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from chain.action import Action, Context, Family
 from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus, current_booking
 from chain.clocks import live_instant
 from chain.crypto.hashing import sha256
-from chain.errors import InvalidField, LedgerError, NotFound
+from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import ESCROWS
 from chain.inventory import GPUS
 from chain.job import JOBS, JobStatus, current_job
@@ -36,6 +36,11 @@ class NotEligibleToReview(LedgerError):
     hint = "Only the renter of a closed, paid booking or an accepted job may review it, once and in time."
 
 
+class AlreadyReplied(LedgerError):
+    code = 1602
+    hint = "A review is answered once."
+
+
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class Review:
@@ -56,6 +61,10 @@ class Review:
     fee: Amount
     """Market fee within it, base units."""
     time_ms: Timestamp
+    reply_hash: Hash | None = None
+    """SHA-256 of the provider's reply."""
+    reply_txid: Hash | None = None
+    """The transaction that carries the reply."""
 
 
 REVIEWS: Table[Review] = Table(TableId.REVIEWS, Review)
@@ -118,6 +127,37 @@ class SubmitReview(Action):
         context.emit("review.submitted", names, rating=self.rating, paid=deal.paid)
 
 
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class ReplyToReview(Action):
+    """The provider answers a review, once."""
+
+    code: ClassVar[int] = 51
+    name: ClassVar[str] = "review.reply"
+    base_weight: ClassVar[int] = 4
+
+    subject: Hash
+    """The booking or job that was reviewed."""
+    comment: Annotated[str, String(MAXIMUM_COMMENT_BYTES, 1)]
+
+    def check(self, context: Context) -> None:
+        review = REVIEWS.get(context.view, self.subject)
+        if review is None:
+            raise NotFound(kind="review", id=self.subject)
+        if review.provider != context.sender:
+            raise NotAuthorized(needed="provider", account=review.provider)
+        if review.reply_hash is not None:
+            raise AlreadyReplied(subject=self.subject)
+
+    def apply(self, context: Context) -> None:
+        review = REVIEWS.get(context.view, self.subject)
+        if review is not None:
+            replied = replace(review, reply_hash=sha256(self.comment.encode()), reply_txid=context.txid)
+            REVIEWS.put(context.view, self.subject, replied)
+            names = [("subject", self.subject), ("provider", context.sender), ("renter", review.author)]
+            context.emit("review.replied", names)
+
+
 def _deal(context: Context, subject: bytes) -> _Deal:
     """What the sender paid for, if it is finished. Raises NotFound or NotEligibleToReview."""
     if BOOKINGS.get(context.view, subject) is not None:
@@ -146,4 +186,4 @@ def _hardware(view: View, gpus: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(gpu.hardware.hardware_hash for gpu in listed if gpu is not None)
 
 
-FAMILY = Family("reviews", (SubmitReview,))
+FAMILY = Family("reviews", (SubmitReview, ReplyToReview))

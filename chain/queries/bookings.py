@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from chain.booking import Booking, BookingStatus, current_booking, earned_until, gpu_is_offline, released_gross
+from chain.booking import (
+    Booking,
+    BookingStatus,
+    current_booking,
+    earned_until,
+    gpu_is_offline,
+    leaving_charge,
+    released_gross,
+)
 from chain.escrow import Escrow, escrow_of
 from chain.queries.present import present
 from chain.state.view import View
@@ -33,7 +41,7 @@ def booking_now(view: View, booking_id: bytes) -> BookingNow:
         refund = booking.cost - released_gross(booking, context.time_ms, gpu_is_offline(context, booking))
     elif booking.status is BookingStatus.RESERVED:
         started = context.time_ms >= booking.start_ms
-        refund = booking.cost - (0 if started else booking.cost * booking.release_charge // 10_000)
+        refund = booking.cost - (0 if started else booking.cost * leaving_charge(booking, context.time_ms) // 10_000)
     if booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE):
         seconds_left = max(0, booking.end_ms - max(context.time_ms, booking.start_ms)) // 1_000
     return BookingNow(booking, escrow, earned, refund, seconds_left)

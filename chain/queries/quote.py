@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.actions.bookings import Reserve
-from chain.booking import Booking, BookingStatus, released_gross
+from chain.booking import Booking, BookingStatus, leaving_charge, released_gross
 from chain.inventory import current_gpu
 from chain.queries.present import present
 from chain.schema import U64
@@ -72,6 +72,8 @@ def quote(view: View, gpus: Sequence[bytes], start_ms: int, seconds: int) -> Quo
         grace_seconds=parameters.activation_grace_seconds,
         window_seconds=parameters.dispute_window_seconds,
         release_charge=parameters.release_charge,
+        notice_seconds=plan.notice_seconds,
+        cancellation_share=plan.cancellation_share,
         sealing_key=bytes(32),
         reserved_height=context.block.height,
         activated_ms=plan.start_ms,
@@ -94,8 +96,12 @@ def quote(view: View, gpus: Sequence[bytes], start_ms: int, seconds: int) -> Quo
 def _outcomes(booking: Booking, now_ms: int) -> tuple[Outcome, ...]:
     cost = booking.cost
     ways = []
+    notice_ms = booking.start_ms - booking.notice_seconds * 1_000
+    if booking.notice_seconds and notice_ms > now_ms:
+        charged = cost * leaving_charge(booking, now_ms) // 10_000
+        ways.append(Outcome("cancelled before the notice", notice_ms, charged, cost - charged))
     if booking.start_ms > now_ms:
-        charged = cost * booking.release_charge // 10_000
+        charged = cost * leaving_charge(booking, booking.start_ms - 1) // 10_000
         ways.append(Outcome("cancelled before start", booking.start_ms, charged, cost - charged))
     for share in _RELEASE_SHARES:
         time_ms = booking.start_ms + (booking.end_ms - booking.start_ms) * share // 100

@@ -25,6 +25,7 @@ class TableId(IntEnum):
     ACCOUNTS = 0x10
     IDEMPOTENCY = 0x11
     PROFILES = 0x12
+    KEYS = 0x13
     STAKES = 0x18
     UNBONDINGS = 0x19
     DUE = 0x20
@@ -32,6 +33,8 @@ class TableId(IntEnum):
     GPUS = 0x30
     HARDWARE = 0x31
     INTERVALS = 0x32
+    COMMITMENTS = 0x33
+    MAINTENANCE = 0x34
     BOOKINGS = 0x38
     JOBS = 0x40
     REVIEWS = 0x48

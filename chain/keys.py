@@ -1,0 +1,52 @@
+"""Which key signs for which account: at any time one key an account, and one account a key.
+
+An account begins with the key that its address was made of. Rotation gives it another one and keeps the address; the
+old key signs for nothing from then on, and the new one for nothing else, not even for the account of its own address.
+"""
+
+from dataclasses import dataclass
+
+from chain.bank import ACCOUNTS, account
+from chain.crypto.address import KEY, key_address
+from chain.errors import KeyMismatch
+from chain.schema import Address, Boolean, record
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class KeyBinding:
+    """What a key that took part in a rotation may do; its table key is the public key."""
+
+    account: Address
+    retired: Boolean
+
+
+KEYS: Table[KeyBinding] = Table(TableId.KEYS, KeyBinding)
+
+
+def require_current_key(view: View, sender: bytes, public_key: bytes) -> None:
+    """Raise KeyMismatch unless this key signs for this account now."""
+    binding = KEYS.get(view, public_key)
+    if binding is None:
+        matches = sender[0] == KEY and key_address(public_key) == sender and account(view, sender).key is None
+    else:
+        matches = binding.account == sender and not binding.retired
+    if not matches:
+        raise KeyMismatch(sender=sender)
+
+
+def is_bound(view: View, public_key: bytes) -> bool:
+    """Whether a key belongs, or belonged, to some account: bound by rotation, or its own address is in use."""
+    return KEYS.get(view, public_key) is not None or ACCOUNTS.get(view, key_address(public_key)) is not None
+
+
+def bind(view: View, address: bytes, key: bytes) -> None:
+    """Let a key sign for an account, and for nothing else."""
+    KEYS.put(view, key, KeyBinding(address, False))
+
+
+def retire(view: View, address: bytes, key: bytes) -> None:
+    """Let a bound key sign for nothing any more."""
+    KEYS.put(view, key, KeyBinding(address, True))
