@@ -16,6 +16,14 @@ pytestmark = pytest.mark.e2e
 ALICE, BOB = Person("alice"), Person("bob")
 PAUSE_SECONDS = 1.5
 STEPS = ("before_batch", "after_batch", "after_head")
+POINTS = (
+    *(f"consensus.{step}:{count}" for step in ("before_sign", "after_sign") for count in range(1, 11)),
+    *(f"store.persist.{step}:{count}" for step in STEPS for count in range(1, 9)),
+    *(f"store.commit.{step}:{count}" for step in STEPS for count in (1, 2, 3)),
+    *(f"store.head.before_sync:{count}" for count in range(1, 6)),
+)
+SHORT = ("consensus.after_sign:8", "store.commit.before_batch:3")
+"""The points of a short test run."""
 PAYMENT = Transfer(BOB.address, NATIVE_ASSET, 5)
 
 
@@ -70,20 +78,7 @@ def test_one_of_a_pair_is_paused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
-        "consensus.after_sign:8",
-        "store.commit.before_batch:3",
-        *(
-            pytest.param(point, marks=pytest.mark.extended)
-            for point in (
-                *(f"consensus.{step}:{count}" for step in ("before_sign", "after_sign") for count in range(1, 11)),
-                *(f"store.persist.{step}:{count}" for step in STEPS for count in range(1, 9)),
-                *(f"store.commit.{step}:{count}" for step in STEPS for count in (1, 2, 3)),
-                *(f"store.head.before_sync:{count}" for count in range(1, 6)),
-            )
-        ),
-    ],
+    "point", [pytest.param(point, marks=() if point in SHORT else pytest.mark.extended) for point in POINTS]
 )
 def test_both_die_when_one_reaches_a_step(tmp_path: Path, point: str) -> None:
     """Both are armed. As soon as one has killed itself the other is killed, wherever it is."""
