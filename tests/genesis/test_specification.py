@@ -17,6 +17,8 @@ from tests.ledger import Person, make_authority, make_specification
 ALICE, BOB = Person("alice"), Person("bob")
 GOOD = make_specification([ALICE, BOB], authorities=[make_authority(name)[0] for name in "012"])
 
+FIRST, SECOND, _ = GOOD.authorities
+
 
 def test_file_and_bytes_round_trip() -> None:
     assert from_file(to_file(GOOD)) == GOOD
@@ -57,20 +59,11 @@ def test_every_part_changes_the_hash() -> None:
         ({"allocations": (Allocation(ALICE.address, 1), Allocation(ALICE.address, 2))}, "allocations"),
         ({"allocations": (Allocation(module_address("treasury"), 1),)}, "allocations"),
         ({"allocations": (Allocation(ALICE.address, U64), Allocation(BOB.address, 0, 1))}, "allocations"),
-        ({"authorities": (GOOD.authorities[0],) * 2}, "authorities"),
-        (
-            {"authorities": (GOOD.authorities[0], replace(GOOD.authorities[1], operator=GOOD.authorities[0].operator))},
-            "authorities",
-        ),
-        (
-            {
-                "authorities": (
-                    replace(GOOD.authorities[0], proof_of_possession=GOOD.authorities[1].proof_of_possession),
-                )
-            },
-            "authorities",
-        ),
-        ({"authorities": (replace(GOOD.authorities[0], bls_key=b"\xc0" + bytes(47)),)}, "authorities"),
+        ({"authorities": (FIRST, FIRST)}, "authorities"),
+        ({"authorities": (FIRST, replace(SECOND, operator=FIRST.operator))}, "authorities"),
+        ({"authorities": (replace(FIRST, operator=module_address("treasury")),)}, "authorities"),
+        ({"authorities": (replace(FIRST, proof_of_possession=SECOND.proof_of_possession),)}, "authorities"),
+        ({"authorities": (replace(FIRST, bls_key=b"\xc0" + bytes(47)),)}, "authorities"),
         ({"authorities": ()}, "authorities"),
     ],
 )
@@ -114,7 +107,7 @@ class TestFile:
         with pytest.raises(InvalidGenesis):
             from_file(text)
 
-    @pytest.mark.parametrize("version", [0, 2, None, "1", True])
+    @pytest.mark.parametrize("version", [0, 2, None, "1", True, 1.0])
     def test_another_version(self, version: Any) -> None:
         with pytest.raises(InvalidGenesis):
             from_file(self.edited(version=version))
