@@ -123,6 +123,7 @@ BODIES: dict[str, tuple[bytes | str, str]] = {
     "negative amount": (request("gpu.list", {"price_max": "-5"}), "invalid_params"),
     "fractional amount": (request("gpu.list", {"price_max": "1.5"}), "invalid_params"),
     "amount in other digits": (request("gpu.list", {"price_max": "٣"}), "invalid_params"),
+    "amount with line feed": (request("gpu.list", {"price_max": "5\n"}), "invalid_params"),
     "huge amount": (request("gpu.list", {"price_max": "9" * 21}), "invalid_params"),
     "negative": (request("chain.block", [-1]), "invalid_params"),
     "huge integer": (block("9" * 400), "invalid_params"),
