@@ -55,9 +55,9 @@ PEER_TRANSACTION_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
 
 
-class AddressInUse(LedgerError):
+class CannotListen(LedgerError):
     code = 2303
-    hint = "Another process listens there. Stop it, or choose another address in the configuration."
+    hint = "Stop what listens there already, or choose another address of this machine in the configuration."
 
 
 def wall_ms() -> int:
@@ -423,9 +423,9 @@ class Node:
 
 
 async def _listening(start: Awaitable[None], address: tuple[str, int] | None) -> None:
-    """Start something that binds an address. Raises AddressInUse if it cannot be bound."""
+    """Start something that binds an address. Raises CannotListen if it cannot be bound."""
     try:
         await start
     except OSError as error:
         host, port = address or ("", 0)
-        raise AddressInUse(host=host, port=port, reason=error.strerror or str(error)) from error
+        raise CannotListen(host=host, port=port, reason=error.strerror or str(error)) from error
