@@ -138,7 +138,13 @@ class Node:
         self._parts.push_async_callback(asyncio.to_thread, verifier.close)
         self.mempool = Mempool(self.store, chain_id, wall_ms=self._wall_ms)
         self.executor = LedgerExecutor(
-            self.store, self.specification, self.mempool, verifier, notify=loop.call_soon_threadsafe
+            self.store,
+            self.specification,
+            self.mempool,
+            verifier,
+            notify=loop.call_soon_threadsafe,
+            # The others have to execute it, too, before the view ends two deltas after it should have been proposed.
+            fill_seconds=self.configuration.timing.delta_ms / 4_000,
         )
         self.executor.subscribe(self.mempool.final)
         self.executor.subscribe(self._on_final)
