@@ -105,7 +105,8 @@ async def test_a_pair_finalises_a_transaction_wherever_it_comes_in(tmp_path: Pat
                     lambda item=item, txid=transaction.txid: item.node.store.transaction_location(txid), item.changed
                 )
         assert nodes[0].balance(BOB) == nodes[1].balance(BOB) == 10_000 * COIN + 28
-        assert len(nodes[0].node.mempool) == len(nodes[1].node.mempool) == 0
+        for item in nodes:
+            await until(lambda item=item: not len(item.node.mempool), item.changed)
 
 
 async def test_epochs_pass(tmp_path: Path) -> None:
