@@ -102,7 +102,7 @@ class TestFile:
         plain.update(changes)
         return json.dumps(plain)
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", "[" * 100_000, '{"format": "other"}', "1" * 5_000])
+    @pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", "[" * 5_000, '{"format": "other"}', "1" * 5_000])
     def test_what_is_no_genesis_file(self, text: str) -> None:
         with pytest.raises(InvalidGenesis):
             from_file(text)
