@@ -128,7 +128,7 @@ class Application:
 
     def connect(self, url: str) -> "NodeClient":
         """A connection to a node that says what it does if asked to be verbose."""
-        from wallet.client import NodeClient
+        from wallet.client import NodeClient, NodeUnreachable
 
         verbosity = self.settings.verbosity
 
@@ -146,7 +146,10 @@ class Application:
         level = self.environment.get("AITBC_LOG_LEVEL", "").lower()
         if level == "debug":
             verbosity = max(verbosity, 2)
-        return Told(url) if verbosity or level in ("info", "debug") else NodeClient(url)
+        try:
+            return Told(url) if verbosity or level in ("info", "debug") else NodeClient(url)
+        except ValueError as error:
+            raise NodeUnreachable(url=url, reason="not an http:// address") from error
 
     def call(self, method: str, **params: Any) -> Any:
         """One call of the node; see `NodeClient.call`."""

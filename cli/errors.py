@@ -104,18 +104,23 @@ class BadInput(CliError):
     exit_code = USAGE
 
 
-class NotSent(CliError):
-    """The ledger would refuse the transaction, so it was not sent and cost nothing."""
+class Refused(CliError):
+    """The ledger refuses a transaction: before it was sent, or after; code and name are the ledger's own."""
 
-    code = 4008
-    name = "not_sent"
     exit_code = REJECTED
 
-    def __init__(self, code: int, name: str, hint: str, details: dict[str, str]) -> None:
-        """Code, name, hint and details are the ledger's own, as they would be after sending."""
-        super().__init__(f"The ledger would refuse this: {explain(name, details)}.", hint, **details)
+    def __init__(self, message: str, hint: str, code: int, name: str, details: dict[str, str]) -> None:
+        super().__init__(f"{message}: {explain(name, details)}.", hint, **details)
         self.rejection_code = code
         self.rejection = name
+
+
+class StillWaiting(CliError):
+    """A transaction is not final in time."""
+
+    code = 3104
+    name = "still_pending"
+    exit_code = PENDING
 
 
 class ProofRefused(CliError):
@@ -143,7 +148,7 @@ class Failure:
 
 def classify(error: BaseException) -> Failure:
     """How an exception is shown, and with which code the command ends."""
-    if isinstance(error, NotSent):
+    if isinstance(error, Refused):
         return Failure(error.exit_code, error.rejection_code, error.rejection, error.message, error.hint, error.details)
     if isinstance(error, CliError):
         return Failure(error.exit_code, error.code, error.name, error.message, error.hint, error.details)
@@ -184,7 +189,7 @@ def _of_wallet(error: BaseException) -> Failure | None:
     if not isinstance(error, WalletError):
         return None
     from wallet.client import NodeUnreachable, RpcError
-    from wallet.transactions import StillPending, TransactionRejected
+    from wallet.transactions import TransactionRejected
 
     if isinstance(error, NodeUnreachable):
         return Failure(UNREACHABLE, error.code, error.name, error.message, error.hint)
@@ -198,10 +203,7 @@ def _of_wallet(error: BaseException) -> Failure | None:
         message = f"The node refused: {explain(error.rpc_name, details)}."
         return Failure(exit_code, error.rpc_code, error.rpc_name, message, error.hint or error.message, details)
     exit_code = LOCKED if error.name in _LOCKED_NAMES else USAGE if error.name in _USAGE_NAMES else FAILED
-    details = {}
-    if isinstance(error, StillPending):
-        exit_code, details = PENDING, {"txid": str(error.data["txid"])}
-    return Failure(exit_code, error.code, error.name, error.message, error.hint or "See `aitbc --help`.", details)
+    return Failure(exit_code, error.code, error.name, error.message, error.hint or "See `aitbc --help`.")
 
 
 def _of_ledger(error: BaseException) -> Failure | None:

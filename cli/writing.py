@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli import output
 from cli.context import Application
-from cli.errors import UNREACHABLE, CliError, NotSent, explain
+from cli.errors import UNREACHABLE, CliError, Refused, StillWaiting, explain
 from cli.output import Pairs, amount, details, local_time
 
 if TYPE_CHECKING:
@@ -100,12 +100,22 @@ def write(
 def await_result(app: Application, txid: str, fee: int) -> Sent:
     """Wait until the transaction is final, unless told not to. Raises as `wait_final`."""
     from wallet.client import NodeUnreachable
-    from wallet.transactions import wait_final
+    from wallet.transactions import StillPending, TransactionRejected, wait_final
 
     if not app.settings.wait:
         return Sent(txid, False, None, None, fee, ())
     try:
         view = wait_final(app.client(), txid, app.settings.timeout)
+    except TransactionRejected as error:
+        where = app.call("tx.get", txid=txid).height
+        told = "The transaction was dropped" if where is None else f"The transaction failed at height {where}, fee paid"
+        refused = Refused(told, error.hint, error.rejection_code, error.rejection, error.details)
+        refused.details.setdefault("txid", txid)
+        raise refused from error
+    except StillPending as error:
+        waiting = app.call("node.status").waiting
+        reason = f" The node is {waiting}." if waiting else ""
+        raise StillWaiting(error.message + reason, error.hint, txid=txid) from error
     except NodeUnreachable as error:
         hint = f"It may still become final. Ask later with `aitbc blockchain transaction {txid}`."
         raise SentButUnknown(
@@ -161,10 +171,10 @@ def readable(name: str, text: str) -> str:
 
 
 def require_success(simulation: "Simulation") -> None:
-    """Raise NotSent if the ledger would refuse the transaction now."""
+    """Raise Refused if the ledger would refuse the transaction now."""
     error = simulation.error
     if error is not None:
-        raise NotSent(error.code, error.name, error.hint, error.data)
+        raise Refused("The ledger would refuse this", error.hint, error.code, error.name, error.data)
 
 
 def _require_same_network(wallet: "Wallet", network: "Network") -> None:

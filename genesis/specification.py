@@ -94,6 +94,8 @@ class Specification:
             raise InvalidGenesis(field="authorities", reason=str(error)) from error
         if len({authority.operator for authority in self.authorities}) != len(self.authorities):
             raise InvalidGenesis(field="authorities", reason="two authorities share an operator account")
+        if any(authority.operator[0] == MODULE for authority in self.authorities):
+            raise InvalidGenesis(field="authorities", reason="a module account operates nothing")
         if not authorities.possessions_hold():
             raise InvalidGenesis(field="authorities", reason="a BLS key or its proof of possession is bad")
 
@@ -120,7 +122,7 @@ def from_file(text: str) -> Specification:
         raise InvalidGenesis(reason=f"not JSON: {error}") from error
     if not isinstance(plain, dict) or plain.get("format") != "aitbc-genesis":
         raise InvalidGenesis(reason="not a genesis file")
-    if plain.get("version") != FILE_VERSION:
+    if type(plain.get("version")) is not int or plain["version"] != FILE_VERSION:
         raise InvalidGenesis(
             reason="another version of the format", expected=FILE_VERSION, got=str(plain.get("version"))[:20]
         )

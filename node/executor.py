@@ -7,6 +7,7 @@ final block is handed to the subscribers through `notify`, which the node points
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ ENVELOPE_ROOM = 5
 """Bytes that frame one envelope, at most."""
 MAXIMUM_MISFITS = 64
 """After so many transactions that do not fit what is left of a block, it counts as full."""
+FILL_SECONDS = 0.25
+"""How long a proposer runs transactions: the others take as long again, and all of it must fit well into a view."""
 MAXIMUM_OVERLAYS = 8
 """Executed blocks kept in memory; honest leaders propose one a height, and a lost one is executed again."""
 
@@ -159,12 +162,14 @@ class LedgerExecutor:
         verifier: SignatureVerifier,
         *,
         notify: Notify | None = None,
+        fill_seconds: float = FILL_SECONDS,
     ) -> None:
         """
         Args:
             store: open, of this specification's chain.
             notify: runs a function where subscribers live, in the order given: an event loop's
                 `call_soon_threadsafe`. Without it they are called at once in the thread that commits.
+            fill_seconds: for how long `build` runs transactions.
         """
         self._store = store
         self._chain_id = specification.chain_id
@@ -172,6 +177,7 @@ class LedgerExecutor:
         self._pool = pool
         self._verifier = verifier
         self._notify: Notify = notify or (lambda call: call())
+        self._fill_seconds = fill_seconds
         self._subscribers: list[Subscriber] = []
         self._turn = threading.RLock()
         self._overlays: OrderedDict[bytes, Executed] = OrderedDict()
@@ -237,10 +243,11 @@ class LedgerExecutor:
             return block
 
     def _fill(self, execution: BlockExecution, weight: int) -> list[Transaction]:
-        """Run the pool's best transactions as long as there is room; those that cannot be included stay out."""
+        """Run the pool's best transactions as long as there is room and time; those that may not go in stay out."""
         progress = _Progress(weight)
         selection = self._pool.select()
-        while not progress.full:
+        end = time.monotonic() + self._fill_seconds
+        while not progress.full and time.monotonic() < end:
             transaction = selection.next()
             if transaction is None:
                 break

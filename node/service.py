@@ -55,9 +55,9 @@ PEER_TRANSACTION_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
 
 
-class AddressInUse(LedgerError):
+class CannotListen(LedgerError):
     code = 2303
-    hint = "Another process listens there. Stop it, or choose another address in the configuration."
+    hint = "Stop what listens there already, or choose another address of this machine in the configuration."
 
 
 def wall_ms() -> int:
@@ -138,7 +138,13 @@ class Node:
         self._parts.push_async_callback(asyncio.to_thread, verifier.close)
         self.mempool = Mempool(self.store, chain_id, wall_ms=self._wall_ms)
         self.executor = LedgerExecutor(
-            self.store, self.specification, self.mempool, verifier, notify=loop.call_soon_threadsafe
+            self.store,
+            self.specification,
+            self.mempool,
+            verifier,
+            notify=loop.call_soon_threadsafe,
+            # The others have to execute it, too, before the view ends two deltas after it should have been proposed.
+            fill_seconds=self.configuration.timing.delta_ms / 4_000,
         )
         self.executor.subscribe(self.mempool.final)
         self.executor.subscribe(self._on_final)
@@ -423,9 +429,9 @@ class Node:
 
 
 async def _listening(start: Awaitable[None], address: tuple[str, int] | None) -> None:
-    """Start something that binds an address. Raises AddressInUse if it cannot be bound."""
+    """Start something that binds an address. Raises CannotListen if it cannot be bound."""
     try:
         await start
     except OSError as error:
         host, port = address or ("", 0)
-        raise AddressInUse(host=host, port=port, reason=error.strerror or str(error)) from error
+        raise CannotListen(host=host, port=port, reason=error.strerror or str(error)) from error

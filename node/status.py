@@ -1,6 +1,7 @@
 """Where a node stands at one instant: what RPC, readiness and operators are told, and nothing internal."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -47,6 +48,7 @@ class NodeStatus:
         return not self.not_ready
 
 
+@cache
 def software_version() -> str:
     """The installed version, or `unknown` when run from a bare source tree."""
     try:

@@ -21,7 +21,7 @@ from node.rpc.context import RpcContext
 from node.rpc.server import RpcServer
 from node.status import NodeStatus
 from node.submission import Submission
-from tests.ledger import Person
+from tests.ledger import DEFAULT_FEE, Person
 from tests.solo import Solo
 
 
@@ -133,9 +133,11 @@ class RpcNode:
             answer = await self.call("tx.submit", envelope=transaction.envelope.hex())
             assert answer == {"txid": transaction.txid.hex()}
 
-    async def do(self, sender: Person, *actions: Action, after_ms: int = 1_000) -> TransactionResult:
+    async def do(
+        self, sender: Person, *actions: Action, after_ms: int = 1_000, fee: int = DEFAULT_FEE
+    ) -> TransactionResult:
         """A transaction of these actions in a block of its own; it must succeed."""
-        transaction = self.solo.sign(sender, *actions)
+        transaction = self.solo.sign(sender, *actions, fee=fee)
         await self.submit(transaction)
         self.solo.advance(after_ms=after_ms)
         place = self.solo.store.transaction_location(transaction.txid)

@@ -28,6 +28,8 @@ from tests.ledger import DEFAULT_FEE, GENESIS_TIME_MS, Person, make_authority, m
 from tests.market import hardware, terms
 
 AUTHORITY, NODE_KEY, SECRET = make_authority("0")
+FILL_SECONDS = 60.0
+"""So that what is in a block does not depend on how fast the machine is."""
 
 
 class Solo:
@@ -60,7 +62,9 @@ class Solo:
         self.store = Store.open(self.path, self.chain_id, self.specification.hash)
         self.mempool = Mempool(self.store, self.chain_id, wall_ms=lambda: self.wall_ms, limits=self.limits)
         self.verifier = SignatureVerifier()
-        self.executor = LedgerExecutor(self.store, self.specification, self.mempool, self.verifier)
+        self.executor = LedgerExecutor(
+            self.store, self.specification, self.mempool, self.verifier, fill_seconds=FILL_SECONDS
+        )
         self.executor.subscribe(self.mempool.final)
         self.executor.subscribe(self.finals.append)
         self.wall_ms = max(self.wall_ms, self.executor.head().time_ms)

@@ -18,6 +18,7 @@ from chain.block import Block
 from chain.certificate import Certificate
 from chain.errors import LedgerError
 from chain.evidence import ConflictingVotes
+from node.consensus.deadlines import Deadlines
 from node.consensus.events import (
     Advanced,
     Behind,
@@ -72,8 +73,6 @@ MAXIMUM_SERVING = 16
 """Answers being prepared for peers; a request above it is dropped, for peers ask again."""
 PENALTY_POINTS = 50
 """What an invalid consensus message costs its sender."""
-_QUIET_PASSES = 4
-_MOST_PASSES = 1_000
 _LONGEST_WAIT_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
@@ -95,6 +94,8 @@ class Links(Protocol):
     def broadcast(self, payload: bytes, priority: Priority = ...) -> int: ...
 
     def penalise(self, peer_key: bytes, points: int, reason: str) -> None: ...
+
+    def is_connected(self, peer_key: bytes) -> bool: ...
 
 
 class Work(Protocol):
@@ -158,7 +159,7 @@ class Driver:
         self._queued: dict[bytes, int] = {}
         self._room: dict[bytes, asyncio.Event] = {}
         self._received = 0
-        self._timers: dict[Timer, Cancellable] = {}
+        self._deadlines = Deadlines(clock, lambda: self._received, self._on_deadline)
         self._due_timer: Cancellable | None = None
         self._work_queued = False
         self._may_propose = True
@@ -202,8 +203,7 @@ class Driver:
         self._wake.set()
         if self._task is not None:
             await self._task
-        for timer in self._timers.values():
-            timer.cancel()
+        self._deadlines.close()
         if self._due_timer is not None:
             self._due_timer.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -310,6 +310,15 @@ class Driver:
             self._work_queued = False
         return event
 
+    def _forget(self, peer: bytes) -> None:
+        """Drop what a peer that is banned, or gone, had sent: checking it would cost more than it did to make."""
+        self._inbox = deque(
+            entry for entry in self._inbox if not (isinstance(entry[0], MessageReceived) and entry[0].peer == peer)
+        )
+        self._queued.pop(peer, None)
+        if peer in self._room:
+            self._room.pop(peer).set()
+
     async def _perform(self, effect: Effect) -> None:
         match effect:
             case Persist():
@@ -323,7 +332,7 @@ class Driver:
                 signer = self._signer
                 await self._on(self._durable, lambda: signer.raise_floor(effect.epoch, effect.view))
             case SetDeadline():
-                self._arm(effect.timer, effect.at_ms)
+                self._deadlines.arm(effect.timer, effect.at_ms)
             case ExecuteBlock():
                 self._spawn(self._execute(effect.block))
             case BuildBlock():
@@ -348,6 +357,8 @@ class Driver:
                 self._reports.behind(effect.peer, effect.height)
             case ReportPeer():
                 self._links.penalise(effect.peer, PENALTY_POINTS, effect.reason)
+                if not self._links.is_connected(effect.peer):
+                    self._forget(effect.peer)
             case ReportConflict():
                 self._reports.conflict(effect.conflict)
 
@@ -416,26 +427,7 @@ class Driver:
 
     # Timers.
 
-    def _arm(self, timer: Timer, at_ms: int) -> None:
-        earlier = self._timers.pop(timer, None)
-        if earlier is not None:
-            earlier.cancel()
-        delay = max(0.0, at_ms / 1_000 - self._clock.now())
-        self._timers[timer] = self._clock.call_later(delay, lambda: self._settle(timer, at_ms, self._received, 0, 0))
-
-    def _settle(self, timer: Timer, at_ms: int, seen: int, quiet: int, passes: int) -> None:
-        """Deliver a deadline once the loop has handed over all input that arrived before it.
-
-        Bytes pass from the socket to the decoder to here in a few turns of the loop. After a pause of the machine
-        there may be much of it, and none of it is late.
-        """
-        if self._stopping:
-            return
-        quiet = quiet + 1 if seen == self._received else 0
-        if quiet < _QUIET_PASSES and passes < _MOST_PASSES:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._settle, timer, at_ms, self._received, quiet, passes + 1)
-            return
+    def _on_deadline(self, timer: Timer, at_ms: int) -> None:
         now = self._now()
         # A timer may fire within its resolution before its time, which the core would take for a stale one.
         self._put(DeadlineReached(Moment(max(now.monotonic_ms, at_ms), now.wall_ms), timer))

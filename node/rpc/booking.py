@@ -6,7 +6,6 @@ from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, read_
 from chain.errors import InsufficientFunds
 from chain.queries.bookings import BookingNow, booking_now
 from chain.queries.quote import quote as quote_of
-from chain.state.view import View
 from node.rpc.account import Places, concerning
 from node.rpc.chain import require_header
 from node.rpc.context import Read
@@ -61,7 +60,7 @@ def view_of(read: Read, booking_id: bytes, now: BookingNow) -> api.BookingView:
 
 
 def _now(read: Read, booking_id: bytes) -> BookingNow:
-    return booking_now(View(read.snapshot), booking_id)
+    return booking_now(read.now().view, booking_id)
 
 
 def get(read: Read, params: api.BookingParams) -> api.BookingDetails:

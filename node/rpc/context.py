@@ -49,13 +49,14 @@ class Submitter(Protocol):
 class Read:
     """One consistent look at the final state, over a snapshot that somebody else closes."""
 
-    __slots__ = ("clocks", "context", "snapshot", "view")
+    __slots__ = ("_now", "clocks", "context", "snapshot", "view")
 
     def __init__(self, context: "RpcContext", snapshot: Snapshot, clocks: Clocks | None = None) -> None:
         self.context = context
         self.snapshot = snapshot
         self.view = View(snapshot)
         self.clocks = clocks or read_clocks(self.view)
+        self._now: Context | None = None
 
     @property
     def prefix(self) -> str:
@@ -66,8 +67,10 @@ class Read:
         return AsOf(self.clocks.height, self.clocks.time_ms)
 
     def now(self) -> Context:
-        """The state as it would be right now, deadlines included, in a view of its own."""
-        return present(View(self.snapshot))
+        """The state as it would be right now: a view beside `view`, in which what is overdue may be settled."""
+        if self._now is None:
+            self._now = present(View(self.snapshot))
+        return self._now
 
     def show(self, record: object) -> dict[str, Any]:
         """A record as JSON values."""

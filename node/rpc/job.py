@@ -37,6 +37,7 @@ def list_jobs(read: Read, params: api.JobListParams) -> api.JobList:
     booking, gpu = (None if text is None else bytes.fromhex(text) for text in (params.booking, params.gpu))
 
     def matches(job: Job) -> bool:
+        """The filters over what never changes, or changes only to what no longer matches."""
         claimer = job.claim.provider if job.claim else None
         return (
             renter in (None, job.renter)
@@ -45,14 +46,14 @@ def list_jobs(read: Read, params: api.JobListParams) -> api.JobList:
             and booking in (None, job.booking)
             and gpu in (None, job.claim.gpu if job.claim else None)
             and params.kind in (None, job.kind)
-            and params.status in (None, job.status.name.lower())
         )
 
     found = []
     for job_id, stored in scan_records(read.snapshot, JOBS, Job, account, renter, provider, booking, gpu):
-        job = stored if stored.status in FINISHED else current_job(read.now(), job_id)
-        if matches(job):
-            found.append((job_id, job))
+        if matches(stored):
+            job = stored if stored.status in FINISHED else current_job(read.now(), job_id)
+            if matches(job) and params.status in (None, job.status.name.lower()):
+                found.append((job_id, job))
     page, following = newest_first(found, lambda job: job.submitted_height, params.cursor, params.limit)
     items = tuple(_view(read, job_id, job) for job_id, job in page)
     return api.JobList(as_of=read.as_of, items=items, next_cursor=following)

@@ -14,6 +14,8 @@ from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, Literal, Union
 
+import msgspec
+
 from chain import interface as api
 from chain.action import action_schemas
 from chain.errors import LedgerError
@@ -170,8 +172,13 @@ def _errors() -> dict[str, Schema]:
     }
 
 
-def discover(context: RpcContext, params: api.NoParams) -> Schema:
-    return document()
+@cache
+def _encoded() -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(document()))
+
+
+def discover(context: RpcContext, params: api.NoParams) -> msgspec.Raw:
+    return _encoded()
 
 
 HANDLERS: dict[str, Handler] = {"rpc.discover": discover}

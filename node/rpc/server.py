@@ -42,6 +42,8 @@ IDLE_SECONDS = 30.0
 MAXIMUM_CONNECTIONS = 1_024
 MAXIMUM_REQUESTS = 256
 """In progress at once."""
+PIECE_BYTES = 64 << 10
+"""Longer answers are sent in pieces of this size, each of which the client must take in time."""
 
 _JSON = "application/json"
 _STATUS = {
@@ -96,9 +98,13 @@ class RpcServer:
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
+        # What is no HTTP at all is answered with a status; it is not worth a line in the log, let alone a traceback.
+        quiet = logging.getLogger(f"{__name__}.http")
+        quiet.setLevel(logging.CRITICAL)
         self._runner = web.AppRunner(
             application,
             access_log=None,
+            logger=quiet,
             handle_signals=False,
             keepalive_timeout=idle_seconds,
             lingering_time=1.0,
@@ -149,9 +155,8 @@ class RpcServer:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Host, Origin, load, and errors of every kind."""
-        origin = request.headers.get("Origin")
         try:
-            self._access.check(request.headers.get("Host"), origin)
+            self._access.check(request.headers.get("Host"), request.headers.get("Origin"))
             response = await self._handle(request, handler)
         except LedgerError as error:
             return self._refused(error)
@@ -161,9 +166,8 @@ class RpcServer:
             reference = secrets.token_hex(8)
             _log.error("a request failed unexpectedly, reference %s", reference, exc_info=error)
             return _plain(500, f"internal error, reference {reference}\n")
-        if origin is not None and not response.prepared:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"
+        if not response.prepared:
+            _allow_origin(request, response)
         return response
 
     async def _handle(
@@ -187,11 +191,33 @@ class RpcServer:
         response.force_close()
         return response
 
-    async def _rpc(self, request: web.Request) -> web.Response:
+    async def _rpc(self, request: web.Request) -> web.StreamResponse:
         answer = await self._dispatcher.answer(await self._body(request))
         if answer is None:
             return web.Response(status=204)
-        return web.Response(body=answer, content_type=_JSON)
+        if len(answer) <= PIECE_BYTES:
+            return web.Response(body=answer, content_type=_JSON)
+        return await self._send(request, answer)
+
+    async def _send(self, request: web.Request, answer: bytes) -> web.StreamResponse:
+        """Send a long answer piece by piece, and give up on a client that does not take it.
+
+        Meanwhile the request counts as one in progress, so that the memory that answers take is bounded.
+        """
+        response = web.StreamResponse(headers={"Content-Type": _JSON, "Content-Length": str(len(answer))})
+        _allow_origin(request, response)
+        try:
+            await response.prepare(request)
+            for start in range(0, len(answer), PIECE_BYTES):
+                async with asyncio.timeout(self._send_seconds):
+                    await response.write(answer[start : start + PIECE_BYTES])
+        except TimeoutError:
+            _log.info("giving up on a client that takes no answer")
+            if request.transport is not None:
+                request.transport.abort()
+        except ConnectionError:
+            pass  # the client has left
+        return response
 
     async def _body(self, request: web.Request) -> bytes:
         """Raises RequestTooLarge, RequestTimeout or UnsupportedEncoding."""
@@ -239,6 +265,14 @@ class _Refusal(asyncio.Protocol):
         _log.warning("%s", TooManyConnections(maximum=MAXIMUM_CONNECTIONS))
         if isinstance(transport, asyncio.Transport):
             transport.abort()
+
+
+def _allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """Let the page that asked, whose origin has been checked, read the answer."""
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Vary"] = "Origin"
 
 
 def _plain(status: int, text: str) -> web.Response:

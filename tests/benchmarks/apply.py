@@ -47,13 +47,14 @@ def _build(proposer: Solo, arguments: argparse.Namespace) -> tuple[list[tuple[by
         valid_until_ms = proposer.wall_ms + 1_800_000
         for transaction in load.transfers(proposer.chain_id, people, count, valid_until_ms, first=first):
             proposer.mempool.add(transaction)
-        began = time.perf_counter()
-        block = proposer.build()
-        finalization = proposer.finalize(block)
-        proposer.executor.commit(block, finalization)
-        seconds += time.perf_counter() - began
-        assert len(block.envelopes) == count
-        blocks.append((block.encode(), finalization.encode()))
+        # A slow proposer ends a block early; what is left goes into the next one.
+        while len(proposer.mempool):
+            began = time.perf_counter()
+            block = proposer.build()
+            finalization = proposer.finalize(block)
+            proposer.executor.commit(block, finalization)
+            seconds += time.perf_counter() - began
+            blocks.append((block.encode(), finalization.encode()))
     return blocks, seconds
 
 
@@ -73,7 +74,7 @@ if __name__ == "__main__":
         once,
         {
             "transactions": (20_000, "transfers in all"),
-            "block": (2_000, "transfers in a block"),
+            "block": (2_000, "transfers in a block, at most"),
             "accounts": (5_000, "accounts that pay each other"),
         },
     )

@@ -7,18 +7,22 @@ import pytest
 
 from chain.action import Clock
 from chain.actions.gpus import RetireGpu
-from chain.actions.staking import UNBONDINGS, RemoveStake
+from chain.actions.jobs import ClaimJob, SubmitJob
+from chain.actions.multisig import MULTISIGS, PROPOSALS, CreateMultisig, ProposeActions
+from chain.actions.staking import UNBONDINGS, AddStake, RemoveStake
 from chain.bank import ACCOUNTS, TOTALS, account, totals
 from chain.booking import BOOKINGS, Booking, BookingStatus
 from chain.clocks import CLOCKS, read_clocks
 from chain.escrow import ESCROWS, Escrow, escrow_of
 from chain.invariants import InvariantBroken, check_all
 from chain.inventory import GPUS, HARDWARE, INTERVALS, Gpu, GpuStatus, HardwareClaim, Interval
+from chain.job import JOBS, JobStatus, Unit
 from chain.schedule import DUE, DueItem, Subject
 from chain.schema import COIN
 from chain.stake import STAKES, Stake, stake_of
 from chain.state.tables import u64
 from chain.state.view import View
+from tests.ledger import subject
 from tests.market import Market, altered
 
 ZERO = b"\x00" * 32
@@ -28,9 +32,9 @@ class Scene:
     """A market with something of everything: the state that each test damages."""
 
     def __init__(self) -> None:
-        market = Market(gpus=4, parameters=altered(heartbeat_timeout_seconds=120))
+        market = Market(gpus=5, parameters=altered(heartbeat_timeout_seconds=120))
         self.market = market
-        a, b, c, d = market.gpus
+        a, b, c, d, e = market.gpus
         self.gpus = market.gpus
         self.active = market.active([a], seconds=7_200)
         self.reserved = market.reserve([a], after_seconds=20_000)
@@ -42,8 +46,34 @@ class Scene:
         self.started = market.reserve([c], seconds=7_200)
         self.retired = d
         market.do(market.provider, RetireGpu(d), RemoveStake(5 * COIN))
+        self.claimed, self.open = self.jobs(e)
+        self.multisig, self.proposal = self.office()
+        market.block(market.sign(market.renter, AddStake(1), idempotency_id=b"\x01" * 32))
         self.view: View = market.view
         check_all(self.view)
+
+    def jobs(self, gpu_id: bytes) -> tuple[bytes, bytes]:
+        """A claimed job and an open one."""
+        deadline_ms = self.market.time_ms + 3_600_000
+        action = SubmitJob("inference", ZERO, Unit.ITEM, 50, COIN, 60, deadline_ms)
+        claimed, opened = (
+            subject(self.market.do(self.market.renter, action), "job.submitted", "job") for _ in range(2)
+        )
+        self.market.do(self.market.provider, ClaimJob(claimed, gpu_id))
+        return claimed, opened
+
+    def office(self) -> tuple[bytes, bytes]:
+        """A multisig account and its proposal."""
+        renter, members = self.market.renter, sorted((self.market.renter.address, self.market.other.address))
+        made = self.market.do(renter, CreateMultisig(2, tuple(members)))
+        address = subject(made, "multisig.created", "account")
+        action = ProposeActions(address, (AddStake(1),), self.market.time_ms + 3_600_000)
+        return address, subject(self.market.do(renter, action), "multisig.proposed", "proposal")
+
+    def job(self, job_id: bytes, **changes: object) -> None:
+        found = JOBS.get(self.view, job_id)
+        assert found is not None
+        JOBS.put(self.view, job_id, replace(found, **changes))  # type: ignore[arg-type]
 
     def booking(self, booking_id: bytes, **changes: object) -> None:
         BOOKINGS.put(self.view, booking_id, replace(self._booking(booking_id), **changes))  # type: ignore[arg-type]
@@ -225,6 +255,33 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
         lambda s: s.booking(s.closing, payment_live_ms=None),
         "a closing booking has its payment",
     ),
+    "a job paid too much": (
+        lambda s: (s.escrow(s.open, net=COIN), s.totals(escrow=-COIN, treasury=COIN)),
+        "accepted units are paid",
+    ),
+    "a job refunded while open": (
+        lambda s: (s.escrow(s.open, refunded=COIN), s.totals(escrow=-COIN, treasury=COIN)),
+        "an open job's money is held",
+    ),
+    "a job finished with money in it": (lambda s: s.job(s.open, status=JobStatus.CANCELLED), "a finished job holds"),
+    "a job of another price": (lambda s: s.job(s.open, unit_price=1), "a job's cost is what was locked"),
+    "a claim dropped": (
+        lambda s: s.job(s.claimed, status=JobStatus.OPEN, claim=None),
+        "collateral is what is reserved",
+    ),
+    "a claim not in the calendar": (
+        lambda s: (
+            INTERVALS.delete(s.view, next(key for key, item in INTERVALS.scan(s.view) if item.holder == s.claimed)),
+            s.gpu(s.gpus[4], open_bookings=0),
+        ),
+        "a claimed job is in the calendar",
+    ),
+    "a claimed job without deadline": (lambda s: s.drop_deadlines(Subject.JOB, s.claimed), "has its deadline"),
+    "an open job without deadline": (lambda s: s.drop_deadlines(Subject.JOB, s.open), "has its deadline"),
+    "an idempotency id kept for ever": (lambda s: s.drop_deadlines(Subject.IDEMPOTENCY), "has its deadline"),
+    "a proposal without deadline": (lambda s: s.drop_deadlines(Subject.PROPOSAL), "a proposal has its deadline"),
+    "a proposal lost": (lambda s: PROPOSALS.delete(s.view, s.proposal), "accounts name their open proposals"),
+    "a multisig account lost": (lambda s: MULTISIGS.delete(s.view, s.multisig), "accounts name their open proposals"),
     "a deadline of nobody": (
         lambda s: DUE.put(s.view, bytes([Clock.LIVE]) + u64(1) + bytes([200]) + ZERO, DueItem(1)),
         "every deadline has a handler",

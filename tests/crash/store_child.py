@@ -14,7 +14,9 @@ from tests.storage_chain import CHAIN_ID, GENESIS_HASH, Chain
 
 
 def say(*words: object) -> None:
-    print(*words, flush=True)
+    """One line in one write, so that no kill leaves half of one."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 def main(path: Path, seed: int, create: bool) -> None:

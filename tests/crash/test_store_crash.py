@@ -24,7 +24,7 @@ from tests.storage_chain import CHAIN_ID, GENESIS_HASH, Chain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHILD = Path(__file__).with_name("store_child.py")
-RANDOM_KILLS = 100 if EXTENDED else 8
+KILLS = 8
 SEED = 11
 
 
@@ -96,11 +96,11 @@ def verify(path: Path, said: dict[str, int], before: int = 0) -> int:
         assert dict(store.scan(b"\x00", b"\xff")) == chain.state
         for kept in range(store.prune_floor, height + 1):
             assert sum(1 for _ in trie.leaves(store, store.root_at(kept))) > 0
-        _verify_pending(store, chain, said)
+        _verify_pending(store, chain, said, before)
         return height
 
 
-def _verify_pending(store: Store, chain: Chain, said: dict[str, int]) -> None:
+def _verify_pending(store: Store, chain: Chain, said: dict[str, int], before: int) -> None:
     """Candidates, certificates and envelopes that were acknowledged and not used up since."""
     height = store.head.height
     submitted = dict(store.submitted())
@@ -118,7 +118,7 @@ def _verify_pending(store: Store, chain: Chain, said: dict[str, int]) -> None:
     for block in chain.blocks:
         assert not {sha256(envelope) for envelope in block.envelopes} & set(submitted)
     dropped = said.get("dropped", -1)
-    for waiting in range(max(1, dropped + 2), min(height, said.get("submitted", 0)) + 1):
+    for waiting in range(max(before + 1, dropped + 2), min(height, said.get("submitted", 0)) + 1):
         assert sha256(b"waits %d" % waiting) in submitted
     for gone in range(1, dropped + 1):
         assert sha256(b"waits %d" % gone) not in submitted
@@ -152,11 +152,12 @@ def test_creating_is_whole_or_nothing(tmp_path: Path, name: str) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
 
 
-def test_random_moments(tmp_path: Path, rng: random.Random) -> None:
+@pytest.mark.parametrize("round_", range(10 if EXTENDED else 1))
+def test_random_moments(tmp_path: Path, rng: random.Random, round_: int) -> None:
     path = tmp_path / "store"
     Store.create(path, GENESIS_HASH, Chain(SEED).genesis)
     height = 0
-    for _ in range(RANDOM_KILLS):
+    for _ in range(KILLS):
         child = Child(path)
         child.kill_after(rng.randrange(1, 30), rng.random() * 0.02)
         reached = verify(path, child.wait(), height)

@@ -1,5 +1,6 @@
 """Nodes that are killed without warning: nothing acknowledged is lost, nothing forks, and the chain goes on."""
 
+import resource
 import signal
 import time
 from pathlib import Path
@@ -15,7 +16,16 @@ from tests.nodes import lay_out
 pytestmark = pytest.mark.e2e
 ALICE, BOB = Person("alice"), Person("bob")
 PAUSE_SECONDS = 1.5
+FULL_DISK_BYTES = 40_000
 STEPS = ("before_batch", "after_batch", "after_head")
+POINTS = (
+    *(f"consensus.{step}:{count}" for step in ("before_sign", "after_sign") for count in range(1, 11)),
+    *(f"store.persist.{step}:{count}" for step in STEPS for count in range(1, 9)),
+    *(f"store.commit.{step}:{count}" for step in STEPS for count in (1, 2, 3)),
+    *(f"store.head.before_sync:{count}" for count in range(1, 6)),
+)
+SHORT = ("consensus.after_sign:8", "store.commit.before_batch:3")
+"""The points of a short test run."""
 PAYMENT = Transfer(BOB.address, NATIVE_ASSET, 5)
 
 
@@ -70,20 +80,7 @@ def test_one_of_a_pair_is_paused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
-        "consensus.after_sign:8",
-        "store.commit.before_batch:3",
-        *(
-            pytest.param(point, marks=pytest.mark.extended)
-            for point in (
-                *(f"consensus.{step}:{count}" for step in ("before_sign", "after_sign") for count in range(1, 11)),
-                *(f"store.persist.{step}:{count}" for step in STEPS for count in range(1, 9)),
-                *(f"store.commit.{step}:{count}" for step in STEPS for count in (1, 2, 3)),
-                *(f"store.head.before_sync:{count}" for count in range(1, 6)),
-            )
-        ),
-    ],
+    "point", [pytest.param(point, marks=() if point in SHORT else pytest.mark.extended) for point in POINTS]
 )
 def test_both_die_when_one_reaches_a_step(tmp_path: Path, point: str) -> None:
     """Both are armed. As soon as one has killed itself the other is killed, wherever it is."""
@@ -97,3 +94,22 @@ def test_both_die_when_one_reaches_a_step(tmp_path: Path, point: str) -> None:
         height = max(node.height for node in network.nodes)
         wait_for_height(network.nodes, height + 4)
         assert_same_chain(network.nodes)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
+def test_a_full_disk_stops_a_node_loudly_and_costs_nothing(tmp_path: Path) -> None:
+    """No file may grow beyond a limit, as with a quota: the write that meets it fails."""
+    layout = lay_out(tmp_path, 1, people=[ALICE])
+    with Network(layout) as network:
+        (node,) = network.nodes
+        network.start()
+        assert node.process is not None
+        resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (FULL_DISK_BYTES, FULL_DISK_BYTES))
+        assert node.wait() == 1
+        assert "CRITICAL node.service: the node stops: store_" in node.tail()
+        assert "error: store_" in node.tail()
+        network.start()
+        wait_for_height(network.nodes, node.height + 3)
+        assert node.stop() == 0
+        verified = aitbc_node("verify", "--config", node.folder / "node.toml")
+        assert verified.returncode == 0, verified.stderr

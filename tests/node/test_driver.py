@@ -112,6 +112,7 @@ class Disk:
         self.hold: dict[str, threading.Event] = {}
         self.sent: list[tuple[bytes, ConsensusMessage, Priority]] = []
         self.penalties: list[tuple[bytes, str]] = []
+        self.banned: set[bytes] = set()
 
     def _note(self, what: str) -> None:
         if what in self.hold:
@@ -180,6 +181,9 @@ class Disk:
 
     def penalise(self, peer_key: bytes, points: int, reason: str) -> None:
         self.penalties.append((peer_key, reason))
+
+    def is_connected(self, peer_key: bytes) -> bool:
+        return peer_key not in self.banned
 
 
 class Work:
@@ -421,6 +425,19 @@ async def test_a_peer_that_sends_faster_than_it_is_heard_must_wait(monkeypatch: 
         await asyncio.wait_for(waits, 5)
         assert len(rig.core.seen(MessageReceived)) == 2
         assert rig.receive(60) is None
+
+
+@pytest.mark.parametrize("banned", [True, False])
+async def test_what_a_banned_peer_had_sent_is_not_looked_at(banned: bool) -> None:
+    def ban(rig: Rig) -> None:
+        rig.disk.banned = {PEER} if banned else set()
+
+    async with driving({MessageReceived: [ReportPeer(PEER, "a lie")]}, ban) as rig:
+        for _ in range(5):
+            rig.receive()
+        rig.driver.connected(PEER)
+        await rig.see(PeerConnected)
+    assert len(rig.core.seen(MessageReceived)) == (1 if banned else 5)
 
 
 async def test_receipt_is_told_by_both_clocks() -> None:

@@ -1,10 +1,12 @@
 """The executor: what it builds is valid, whatever the header claims wrongly is found, and what is final is on disk."""
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,7 +29,7 @@ from node.mempool import Limits
 from node.store import SYSTEM_INDEX
 from node.store_errors import StoreFailed
 from tests.ledger import DEFAULT_FEE, Ledger, Person, make_authority
-from tests.solo import AUTHORITY, Solo, pay
+from tests.solo import AUTHORITY, FILL_SECONDS, Solo, pay
 
 ALICE, BOB, CAROL = Person("alice"), Person("bob"), Person("carol")
 PEOPLE = (ALICE, BOB, CAROL)
@@ -212,6 +214,19 @@ def test_blocks_stay_below_their_size(tmp_path: Path) -> None:
         assert 4_100_000 < len(data) <= 4 << 20
         solo.executor.commit(block, solo.finalize(block))
         assert 0 < len(solo.mempool) < 110
+
+
+def test_a_proposer_does_not_fill_a_block_for_longer_than_a_view_allows(
+    solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sequence in range(9):
+        solo.mempool.add(solo.sign(ALICE, pay(BOB, 1), sequence=sequence))
+    # Looking at the clock takes a quarter of the time that there is.
+    clock = itertools.count(0, FILL_SECONDS / 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("node.executor.time", SimpleNamespace(monotonic=lambda: next(clock)))
+        assert len(solo.advance().envelopes) == 3
+    assert len(solo.advance().envelopes) == 6
 
 
 def test_commit_without_execution_executes(solo: Solo, other: Solo) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from chain.errors import (
     ValidityTooLong,
     WrongChain,
 )
-from chain.schema import COIN
+from chain.parameters import PARAMETERS
+from chain.schema import COIN, encode_record
+from chain.state.view import MemoryReader
 from chain.transaction import Body, Transaction
 from node.mempool import Limits, Mempool, MempoolFull, Replaced, ReplacementUnderpriced, SequenceTooFar
 from tests.ledger import DEFAULT_FEE, Person
@@ -316,6 +319,25 @@ def test_listeners_hear_of_every_drop_but_not_of_inclusion(solo: Solo) -> None:
     solo.mempool.add(second)
     solo.advance()
     assert heard == [(first.txid, "replaced")]
+
+
+def test_dearer_parameters_drop_what_pays_too_little(solo: Solo) -> None:
+    """As governance may change them: what is pending is judged again by the new ones."""
+    cheap = solo.sign(ALICE, pay(BOB, 1), fee=DEFAULT_FEE // 2)
+    dear = solo.sign(CAROL, pay(BOB, 1), fee=2 * DEFAULT_FEE)
+    reader = MemoryReader(dict(solo.store.scan(b"\x00", b"\xfe")))
+    mempool = Mempool(reader, solo.chain_id, wall_ms=lambda: solo.wall_ms)
+    for transaction in (cheap, dear):
+        mempool.add(transaction)
+    solo.advance()
+    raised = encode_record(replace(solo.specification.parameters, base_fee=DEFAULT_FEE))
+    changes = {**solo.finals[0].changes, PARAMETERS.key(): raised}
+    reader.apply(changes)
+    mempool.final(replace(solo.finals[0], changes=changes))
+    assert isinstance(mempool.dropped(cheap.txid), FeeTooLow)
+    assert chosen(mempool) == [dear]
+    with pytest.raises(FeeTooLow):
+        mempool.add(solo.sign(DAVE, pay(BOB, 1), fee=DEFAULT_FEE))
 
 
 def _check_books(mempool: Mempool, limits: Limits) -> None:

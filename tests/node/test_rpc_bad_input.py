@@ -5,7 +5,8 @@ import contextlib
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ BODIES: dict[str, tuple[bytes | str, str]] = {
     "negative amount": (request("gpu.list", {"price_max": "-5"}), "invalid_params"),
     "fractional amount": (request("gpu.list", {"price_max": "1.5"}), "invalid_params"),
     "amount in other digits": (request("gpu.list", {"price_max": "٣"}), "invalid_params"),
+    "amount with line feed": (request("gpu.list", {"price_max": "5\n"}), "invalid_params"),
     "huge amount": (request("gpu.list", {"price_max": "9" * 21}), "invalid_params"),
     "negative": (request("chain.block", [-1]), "invalid_params"),
     "huge integer": (block("9" * 400), "invalid_params"),
@@ -313,6 +315,8 @@ async def test_http_itself_is_checked(node: RpcNode) -> None:
     squeezed = gzip.compress(good.encode())
     async with node.client.post(f"{node.url}/rpc", data=squeezed, headers={"Content-Encoding": "gzip"}) as response:
         assert response.status == 415
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+        await node.client.ws_connect(f"{node.url}/ws", origin="http://attacker.example")
     for method, path, expected in (("GET", "/rpc", 405), ("GET", "/", 404), ("PUT", "/rpc", 405), ("POST", "/ws", 405)):
         async with node.client.request(method, f"{node.url}{path}") as response:
             assert response.status == expected
@@ -363,6 +367,43 @@ async def test_undeclared_large_body_is_cut_off(node: RpcNode) -> None:
         with contextlib.suppress(aiohttp.ClientConnectionError):
             async with node.client.post(f"{node.url}/rpc", data=chunks()) as response:
                 assert response.status == 413
+
+
+async def test_client_that_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB), send_seconds=0.3) as node:
+        body = f"[{','.join([request('rpc.discover')] * 80)}]"
+        _, answers = await node.post(body)
+        assert all("result" in answer for answer in answers)
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.connect(("127.0.0.1", node.server.port))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=4_096)
+        head = f"POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        with _watched("node.rpc.server") as noticed:
+            writer.write(head.encode() + body.encode())
+            await asyncio.wait_for(noticed.wait(), 10)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while piece := await asyncio.wait_for(reader.read(65_536), 10):
+                received += len(piece)
+        assert received < len(json.dumps(answers, separators=(",", ":")))
+        writer.close()
+
+
+@contextlib.contextmanager
+def _watched(name: str) -> Iterator[asyncio.Event]:
+    """An event that is set when the logger of this name says something."""
+    said, log = asyncio.Event(), logging.getLogger(name)
+    handler = logging.Handler()
+    handler.emit = lambda record: said.set()  # type: ignore[method-assign]
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield said
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 async def test_connections_are_bounded(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ async def test_block_by_height_and_by_hash_is_the_same_block(node: RpcNode) -> N
     assert shown["txid"] == transaction.txid.hex()
     assert shown["actions"] == ["account.transfer"]
     assert shown["transaction"] is None
+    assert (await node.call("chain.blocks"))["items"][0]["transactions"] == 1
+    assert (await node.call("chain.block", height=0))["transactions"] == []
     details = await node.call("chain.block", height=1, details=True)
     assert details["transactions"][0]["transaction"]["actions"][0]["amount"] == "5"
     assert details["transactions"][0]["result"]["fee"] == str(DEFAULT_FEE)

@@ -19,7 +19,7 @@ from node import keys
 from node.config import Configuration
 from node.consensus.signer import SignerRecordMissing
 from node.network.frames import Priority
-from node.service import AddressInUse, Node, wall_ms
+from node.service import CannotListen, Node, wall_ms
 from node.setup import WrongAuthorityKey
 from node.store_errors import StoreFailed, StoreLocked, StoreMissing, StoreWrongChain
 from tests.ledger import DEFAULT_FEE, Person
@@ -105,7 +105,8 @@ async def test_a_pair_finalises_a_transaction_wherever_it_comes_in(tmp_path: Pat
                     lambda item=item, txid=transaction.txid: item.node.store.transaction_location(txid), item.changed
                 )
         assert nodes[0].balance(BOB) == nodes[1].balance(BOB) == 10_000 * COIN + 28
-        assert len(nodes[0].node.mempool) == len(nodes[1].node.mempool) == 0
+        for item in nodes:
+            await until(lambda item=item: not len(item.node.mempool), item.changed)
 
 
 async def test_epochs_pass(tmp_path: Path) -> None:
@@ -210,8 +211,8 @@ async def test_what_a_node_refuses_to_start_with(tmp_path: Path) -> None:
     async with running(layout, 0) as (lone,):
         assert type(await _refused(good)) is StoreLocked
         second = layout.configurations[1]
-        assert type(await _refused(replace(second, rpc=good.rpc))) is AddressInUse
-        assert type(await _refused(replace(second, network=good.network))) is AddressInUse
+        assert type(await _refused(replace(second, rpc=good.rpc))) is CannotListen
+        assert type(await _refused(replace(second, network=good.network))) is CannotListen
         stolen = replace(second.node, data=files.data)
         assert type(await _refused(replace(second, node=stolen))) is StoreLocked
         assert lone.height == 0

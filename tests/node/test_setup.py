@@ -179,7 +179,8 @@ class TestLog:
 
     @pytest.mark.parametrize("formatter", [log.TextFormatter(), log.JsonFormatter()])
     def test_nobody_puts_a_line_into_the_log(self, formatter: logging.Formatter) -> None:
-        assert len(formatter.format(self.record("peer says %s", "x\n2027 CRITICAL all is lost\x1b[2J\r\u2028")).splitlines()) == 1
+        hostile = self.record("peer says %s", "x\n2027 CRITICAL all is lost\x1b[2J\r\u2028")
+        assert len(formatter.format(hostile).splitlines()) == 1
 
 
 def test_a_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from chain.certificate import VoteKind
 from chain.crypto import bls
 from chain.errors import LedgerError
 from chain.parameters import Parameters
-from chain.result import Event, SystemResult
+from chain.result import Event, SystemResult, TransactionResult
 from chain.schema import decode_record, encode_record
 from chain.state import trie
 from chain.state.view import View
@@ -110,6 +110,17 @@ def _put(key: bytes, value: bytes) -> Tamper:
     return lambda database: database.put(key, value)
 
 
+def _dearer(value: bytes) -> bytes:
+    result = decode_record(TransactionResult, value)
+    return encode_record(replace(result, fee=result.fee + 1))
+
+
+def _block_at(database: plyvel.DB, height: bytes) -> bytes:
+    block = tables.StoreReader(database).block_at(int.from_bytes(height, "big"))
+    assert block is not None
+    return block.encode()
+
+
 def _flip(value: bytes) -> bytes:
     return value[:-1] + bytes([value[-1] ^ 1])
 
@@ -119,8 +130,10 @@ MORE = encode_record(SystemResult(5, (Event("booking.closed", (("booking", bytes
 TAMPERINGS: dict[str, Tamper] = {
     "a balance": _rewrite(tables.STATE + ACCOUNTS.key(b""), _rich),
     "a state entry too many": _put(tables.STATE + ACCOUNTS.key(b"\x00" * 33), encode_record(Account(0, 0))),
+    "a state entry after all others": _put(tables.STATE + b"\xf0", b""),
     "a state entry gone": _rewrite(tables.STATE + b"\x10", lambda _: None),
     "a header": _rewrite(tables.HEADERS, _flip),
+    "the genesis hash": _rewrite(tables.BLOCK_HASHES, lambda _: bytes(32), 0),
     "the genesis header": lambda database: database.put(
         tables.HEADERS + database.get(tables.BLOCK_HASHES + tables.u64(0)),
         database.get(tables.HEADERS + database.get(tables.BLOCK_HASHES + HEIGHT)),
@@ -139,6 +152,7 @@ TAMPERINGS: dict[str, Tamper] = {
     ),
     "a result of the block itself": _put(tables.RESULTS + HEIGHT + tables.slot(tables.SYSTEM_INDEX), MORE),
     "a result": _rewrite(tables.RESULTS + HEIGHT, lambda value: None),
+    "another result": _rewrite(tables.RESULTS + HEIGHT, _dearer),
     "a result too many": lambda database: database.put(
         tables.RESULTS + tables.u64(99) + tables.slot(0), database.get(tables.RESULTS + HEIGHT + tables.slot(0))
     ),
@@ -159,6 +173,9 @@ TAMPERINGS: dict[str, Tamper] = {
     "a submitted envelope": _rewrite(tables.SUBMITTED, _flip),
     "a submitted envelope under another id": _put(tables.SUBMITTED + bytes(32), b"\x82\x40\x40"),
     "a candidate": _rewrite(tables.CANDIDATES, _flip),
+    "a candidate below the head": lambda database: database.put(
+        tables.CANDIDATES + HEIGHT, _block_at(database, HEIGHT)
+    ),
     "a notarization": _rewrite(tables.CERTIFICATES[VoteKind.NOTARIZE], lambda value: value[:-1]),
 }
 

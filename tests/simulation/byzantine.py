@@ -1,6 +1,7 @@
 """Authorities that break the rules, by name. Each runs the production core and lies about what comes out of it."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from chain.block import Block
 from chain.certificate import Certificate, Vote, VoteKind, vote_bytes
@@ -17,16 +18,19 @@ from node.network.messages import (
     Status,
     Votes,
 )
-from tests.simulation import world as w
+from tests.simulation.node import Node
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
 
 BEHAVIOURS = ("equivocating_leader", "double_voter", "withholding_leader", "garbage", "silent")
 
 
-class ByzantineNode(w.Node):
+class ByzantineNode(Node):
     """`behaviour` is one of BEHAVIOURS, or "liar": equivocates, votes for everything, and never tells one what another
     said, so that enough of them keep two halves of the honest on two chains."""
 
-    def __init__(self, world: "w.World", index: int, keys: SigningKeys, behaviour: str) -> None:
+    def __init__(self, world: "World", index: int, keys: SigningKeys, behaviour: str) -> None:
         super().__init__(world, index, keys)
         self.lies = {"liar": {"equivocating_leader", "double_voter", "secretive"}}.get(behaviour, {behaviour})
 
@@ -50,7 +54,7 @@ class ByzantineNode(w.Node):
     def lie(self, kind: VoteKind, epoch: int, view: int, block_hash: bytes) -> Vote:
         """A vote without a record."""
         assert self.keys is not None
-        message = vote_bytes(w.CHAIN_ID, epoch, view, kind, block_hash)
+        message = vote_bytes(self.world.backend.chain_id, epoch, view, kind, block_hash)
         sign = self.keys.sign_proposal if kind is VoteKind.PROPOSAL else self.keys.sign_vote
         return Vote(kind, epoch, view, block_hash, sign(message))
 
@@ -67,7 +71,7 @@ class ByzantineNode(w.Node):
             for peer in self.world.linked(self):
                 self._garbage(peer, message)
 
-    def send(self, peer: w.Node, message: Message) -> None:
+    def send(self, peer: Node, message: Message) -> None:
         if "withholding_leader" in self.lies and isinstance(message, BlockResponse):
             return
         if "secretive" in self.lies and isinstance(message, Certificates | Status):
@@ -90,14 +94,14 @@ class ByzantineNode(w.Node):
             for kind in (VoteKind.NOTARIZE, VoteKind.FINALIZE):
                 self.send(peer, Votes((self.lie(kind, header.epoch, proposal.view, shown.block.hash),)))
 
-    def receive(self, peer: w.Node, data: bytes) -> None:
+    def receive(self, peer: Node, data: bytes) -> None:
         message = self.world.decode(data)
         # Two liars would answer each other for ever.
         if "double_voter" in self.lies and not isinstance(peer, ByzantineNode):
             self._agree_with(peer, message)
         super().receive(peer, data)
 
-    def _agree_with(self, peer: w.Node, message: Message | None) -> None:
+    def _agree_with(self, peer: Node, message: Message | None) -> None:
         """Votes for whatever somebody says, to whoever says it, and against it too."""
         places: list[tuple[int, int, bytes]] = []
         if isinstance(message, Proposal):
@@ -111,7 +115,7 @@ class ByzantineNode(w.Node):
             if self.rng.random() < 0.2:
                 self.send(peer, Votes((self.lie(VoteKind.NULLIFY, epoch, view, b""),)))
 
-    def _garbage(self, peer: w.Node, message: ConsensusMessage) -> None:
+    def _garbage(self, peer: Node, message: ConsensusMessage) -> None:
         rng = self.rng
         data = bytearray(self.world.encode(message))
         for _ in range(rng.randint(1, 3)):
@@ -134,7 +138,7 @@ class ByzantineNode(w.Node):
         if isinstance(message, Proposal) and message.block.header.view == message.view:
             self._invalid_block(peer, message)
 
-    def _invalid_block(self, peer: w.Node, proposal: Proposal) -> None:
+    def _invalid_block(self, peer: Node, proposal: Proposal) -> None:
         header = proposal.block.header
         wrong = self.rng.choice(
             (
@@ -142,7 +146,7 @@ class ByzantineNode(w.Node):
                 replace(header, time_ms=header.time_ms + 3_600_000),
                 replace(header, height=header.height + self.rng.choice((1, 2, 1 << 40))),
                 replace(header, parent_hash=self.rng.randbytes(32)),
-                replace(header, proposer=self.world.members[0].operator),
+                replace(header, proposer=self.world.backend.members[0].operator),
                 replace(header, chain_id="another-chain"),
                 replace(header, view=header.view + 5),
                 replace(header, next_authorities_hash=self.rng.randbytes(32)),

@@ -4,15 +4,13 @@ It shares no code with what it judges beyond the formats: quorums are counted as
 certificates are recomputed from the signers' own keys, and the state is replayed from the transactions.
 """
 
-import hashlib
-
 from chain.block import Block
 from chain.certificate import Certificate, Vote, VoteKind, vote_bytes
 from chain.evidence import ConflictingVotes
 from node.consensus.signer import SigningKeys
 from node.network.messages import ConsensusMessage, Proposal, Votes
 from tests.simulation.scheme import HashScheme
-from tests.simulation.toy import GENESIS_HASH, GENESIS_TIME
+from tests.simulation.toy import GENESIS_TIME, Backend
 
 
 class Violation(AssertionError):
@@ -20,18 +18,20 @@ class Violation(AssertionError):
 
 
 class Oracle:
-    def __init__(self, chain_id: str, keys: list[SigningKeys], epoch_blocks: int, honest: set[int]) -> None:
-        self._chain_id = chain_id
+    def __init__(self, backend: Backend, keys: list[SigningKeys], honest: set[int], *, hashes: bool) -> None:
+        self._chain_id = backend.chain_id
         self._keys = keys
-        self._epoch_blocks = epoch_blocks
+        self._epoch_blocks = backend.epoch_blocks
+        self._genesis = backend.genesis_hash
+        self._next_state = backend.next_state
+        self._hashes = hashes
         self._honest = honest
         self.chain: list[Block] = []
         """The block of each height from 1, as first committed by anyone honest."""
-        self._states = [GENESIS_HASH]
+        self._state = backend.genesis_hash
         self._heights: dict[int, int] = {}
         self._votes: dict[tuple[int, int, int, VoteKind], bytes] = {}
         self.conflicts: list[ConflictingVotes] = []
-        self.check_state = True
         self.check_quorum = True
         self.halts_allowed = False
         self.halts: list[tuple[int, str]] = []
@@ -72,18 +72,15 @@ class Oracle:
     def _extend(self, block: Block) -> None:
         header = block.header
         parent = self.chain[-1] if self.chain else None
-        self._require(header.parent_hash == (parent.hash if parent else GENESIS_HASH), "the chain does not connect")
+        self._require(header.parent_hash == (parent.hash if parent else self._genesis), "the chain does not connect")
         time_ms = parent.header.time_ms if parent else GENESIS_TIME
         self._require(header.time_ms > time_ms, "time stood still")
         self._require(
             header.epoch * self._epoch_blocks < header.height <= (header.epoch + 1) * self._epoch_blocks, "epoch"
         )
-        if self.check_state:
-            state = self._states[-1]
-            for envelope in block.envelopes:
-                state = hashlib.sha256(state + envelope).digest()
-            self._require(header.state_root == state, "the state is not what the transactions say")
-            self._states.append(state)
+        if self._next_state is not None:
+            self._state = self._next_state(self._state, block.envelopes)
+            self._require(header.state_root == self._state, "the state is not what the transactions say")
         self.chain.append(block)
 
     def _certified(self, block: Block, finalization: Certificate) -> None:
@@ -95,7 +92,7 @@ class Oracle:
         quorum = bits < 1 << size and 3 * (size - bits.bit_count()) < size
         self._require(quorum or not self.check_quorum, "not a quorum")
         message = vote_bytes(self._chain_id, finalization.epoch, finalization.view, VoteKind.FINALIZE, block.hash)
-        if type(self._keys[0]).__name__ == "HashKeys":
+        if self._hashes:
             signatures = [key.sign_vote(message) for index, key in enumerate(self._keys) if bits >> index & 1]
             self._require(finalization.signature == HashScheme().aggregate(signatures), "a forged certificate")
 

@@ -39,9 +39,10 @@ class HashScheme:
 class HashKeys:
     """The keys of authority `index` under HashScheme."""
 
-    def __init__(self, index: int) -> None:
-        self.node_key = hashlib.sha256(b"node key %d" % index).digest()
-        self.bls_key = hashlib.sha384(b"bls key %d" % index).digest()
+    def __init__(self, index: int, authority: Authority | None = None) -> None:
+        """With `authority`, the public keys are that one's."""
+        self.node_key = authority.node_key if authority else hashlib.sha256(b"node key %d" % index).digest()
+        self.bls_key = authority.bls_key if authority else hashlib.sha384(b"bls key %d" % index).digest()
 
     def sign_proposal(self, message: bytes) -> bytes:
         return _stretch(b"proposal", self.node_key, message, 64)

@@ -1,22 +1,54 @@
 """The smallest ledger that consensus can run: a chain of hashes over the transactions, kept on a crashing disk.
 
-A real ledger is put in its place by another `Executor` over the same `Power`; the world only asks for what the
-consensus core's Executor protocol says, and for a mempool.
+`Backend` is what a world asks of a ledger; ledger.py puts the production executor and database in the toy's place.
 """
 
 import hashlib
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from chain.block import Block, Header, transactions_root
-from chain.certificate import AuthoritySet, Certificate
+from chain.certificate import Authority, AuthoritySet, Certificate
 from node.consensus.epochs import epoch_of, is_last_of_epoch
-from node.consensus.events import Head
+from node.consensus.events import Executor, Head
 from tests.simulation.disk import Power
 
 GENESIS_HASH = hashlib.sha256(b"genesis of the simulation").digest()
 GENESIS_TIME = 1_800_000_000_000
 EMPTY_RESULTS = hashlib.sha256(b"results").digest()
+
+
+class SimulatedExecutor(Executor, Protocol):
+    """An executor with a mempool of its own."""
+
+    def submit(self, envelope: bytes) -> bool:
+        """Take a transaction into the mempool; whether it is new."""
+
+    def has_work(self) -> bool: ...
+
+    def at(self, height: int) -> tuple[Block, Certificate] | None:
+        """A final block and its finalization."""
+
+
+class Backend(Protocol):
+    """A ledger for every node of a world."""
+
+    chain_id: str
+    members: tuple[Authority, ...]
+    epoch_blocks: int
+    genesis_hash: bytes
+    next_state: Callable[[bytes, Sequence[bytes]], bytes] | None
+    """State root after a block, for the oracle to compute on its own; None if another check takes its place."""
+
+    def open(self, node: int, power: Power, authorities_of: Callable[[int], AuthoritySet]) -> SimulatedExecutor:
+        """The node starts on what is durable."""
+
+    def close(self, node: int) -> None:
+        """The node's process is gone."""
+
+    def transaction(self, rng: random.Random) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -161,3 +193,29 @@ class ToyExecutor:
     def finalization(self, height: int) -> Certificate | None:
         found = self.at(height)
         return None if found is None else found[1]
+
+
+class ToyBackend:
+    """A toy ledger per node."""
+
+    chain_id = "simulation-00000000"
+    genesis_hash = GENESIS_HASH
+
+    def __init__(
+        self, members: tuple[Authority, ...], epoch_blocks: int, executor: type[ToyExecutor] = ToyExecutor
+    ) -> None:
+        self.members = members
+        self.epoch_blocks = epoch_blocks
+        self.next_state: Callable[[bytes, Sequence[bytes]], bytes] | None = next_state
+        self._executor = executor
+        self._stores: dict[int, ToyStore] = {}
+
+    def open(self, node: int, power: Power, authorities_of: Callable[[int], AuthoritySet]) -> ToyExecutor:
+        store = self._stores.setdefault(node, ToyStore())
+        return self._executor(self.chain_id, authorities_of, self.epoch_blocks, store, power)
+
+    def close(self, node: int) -> None:
+        """The store is memory that stays."""
+
+    def transaction(self, rng: random.Random) -> bytes:
+        return rng.randbytes(12)
