@@ -84,11 +84,14 @@ def adjust(view: View, **changes: int) -> None:
     TOTALS.put(view, replace(old, **{name: getattr(old, name) + change for name, change in changes.items()}))
 
 
-def share_fee(view: View, amount: int, staker_share: int) -> None:
-    """Give collected money to the stakers' pot (`staker_share` basis points, floored) and the rest to the treasury."""
+def share_fee(view: View, amount: int, staker_share: int, before: int = 0) -> None:
+    """Give collected money to the stakers' pot (`staker_share` basis points, floored) and the rest to the treasury.
+
+    `before` is what was collected for the same thing already: only the sum is floored, however often it is shared.
+    """
     if amount:
         old = totals(view)
-        stakers = amount * staker_share // 10_000
+        stakers = (before + amount) * staker_share // 10_000 - before * staker_share // 10_000
         TOTALS.put(view, replace(old, epoch_pot=old.epoch_pot + stakers, treasury=old.treasury + amount - stakers))
 
 

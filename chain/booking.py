@@ -269,12 +269,15 @@ def _finish_unused(
     return done
 
 
+def matured(view: View, booking: Booking, live_ms: int) -> int:
+    """What an active or closing booking earned longer ago than the dispute window, base units."""
+    gross = earned_until(booking, block_instant(view, live_ms - booking.window_seconds * 1_000))
+    return gross if booking.status is BookingStatus.ACTIVE else min(gross, booking.gross)
+
+
 def pay_matured(context: Context, booking_id: bytes, booking: Booking) -> tuple[int, int]:
     """Pay what was earned longer ago than the dispute window; returns what moved now as (net, fee)."""
-    undisputed_ms = block_instant(context.view, context.live_ms - booking.window_seconds * 1_000)
-    gross = earned_until(booking, undisputed_ms)
-    if booking.status is not BookingStatus.ACTIVE:
-        gross = min(gross, booking.gross)
+    gross = matured(context.view, booking, context.live_ms)
     return escrow.pay(context, booking_id, booking.provider, gross)
 
 

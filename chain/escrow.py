@@ -79,7 +79,7 @@ def pay(context: Context, subject: bytes, payee: bytes, gross: int) -> tuple[int
     ESCROWS.put(context.view, subject, replace(old, net=old.net + net_now, fee=old.fee + fee_now))
     adjust(context.view, escrow=-(net_now + fee_now))
     credit(context.view, payee, net_now)
-    share_fee(context.view, fee_now, context.parameters.market_fee_staker_share)
+    share_fee(context.view, fee_now, context.parameters.market_fee_staker_share, before=old.fee)
     return net_now, fee_now
 
 

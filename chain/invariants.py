@@ -8,13 +8,16 @@ from collections.abc import Iterator
 
 from chain.action import DUE_HANDLERS, INVARIANTS, Clock
 from chain.bank import ACCOUNTS, totals
-from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, matured
 from chain.clocks import live_instant, read_clocks
+from chain.crypto.address import key_address
 from chain.errors import LedgerError
 from chain.escrow import ESCROWS, escrow_of
 from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
 from chain.job import HELD, JOBS, JobStatus
+from chain.keys import ALIASES, KEYS
+from chain.maintenance import MAINTENANCE
 from chain.parameters import read_parameters
 from chain.schedule import DUE, Subject
 from chain.stake import STAKES
@@ -40,6 +43,7 @@ def check_all(view: View) -> None:
     check_collateral(view)
     check_calendars(view)
     check_deadlines(view)
+    check_keys(view)
     for check in INVARIANTS:
         check(view)
 
@@ -72,6 +76,9 @@ def check_escrows(view: View) -> None:
             BookingStatus.CLOSING: booking.gross - item.gross,
         }.get(booking.status, 0)
         require(item.remaining == expected, "a booking's escrow holds what is open", booking=booking_id)
+        if booking.status in (BookingStatus.ACTIVE, BookingStatus.CLOSING):
+            early = item.gross - matured(view, booking, read_clocks(view).live_ms)
+            require(early <= 0, "nothing is paid before it is undisputed", booking=booking_id)
     for job_id, job in JOBS.scan(view):
         if job.booking is None:
             item = escrow_of(view, job_id)
@@ -114,7 +121,7 @@ def check_calendars(view: View) -> None:
         previous_gpu, previous_end = gpu_id, interval.end_ms
         booked[gpu_id] += 1
         matches = _holds_time(view, interval.holder, gpu_id, start, interval.end_ms)
-        require(matches, "a calendar entry has its booking or job", gpu=gpu_id)
+        require(matches, "a calendar entry has its booking, job or maintenance", gpu=gpu_id)
     for booking_id, booking in BOOKINGS.scan(view):
         open_now = booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE)
         for gpu_id in booking.gpus:
@@ -122,12 +129,13 @@ def check_calendars(view: View) -> None:
             present = entry is not None and entry.holder == booking_id
             require(present == open_now, "an open booking is in the calendar", booking=booking_id)
     _check_claims(view)
+    _check_maintenance(view)
     for gpu_id, gpu in GPUS.scan(view):
         require(gpu.open_bookings == booked[gpu_id], "open bookings are counted", gpu=gpu_id)
         claim = HARDWARE.get(view, gpu.hardware.hardware_hash)
         live = gpu.status is not GpuStatus.RETIRED
         require((claim is not None and claim.gpu == gpu_id) == live, "a live GPU holds its hardware hash", gpu=gpu_id)
-        waits = gpu.status is not GpuStatus.RETIRING or gpu.open_bookings > 0
+        waits = gpu.status is not GpuStatus.RETIRING or (gpu.open_bookings > 0 and not gpu.maintenance)
         require(waits, "a retiring GPU waits for a booking or job", gpu=gpu_id)
     for _, claim in HARDWARE.scan(view):
         require(GPUS.get(view, claim.gpu) is not None, "a hardware hash has its GPU", gpu=claim.gpu)
@@ -140,8 +148,20 @@ def _check_claims(view: View) -> None:
             require(entry is not None and entry.holder == job_id, "a claimed job is in the calendar", job=job_id)
 
 
+def _check_maintenance(view: View) -> None:
+    named = {(gpu_id, window_id) for gpu_id, gpu in GPUS.scan(view) for window_id in gpu.maintenance}
+    found = {(window.gpu, window_id) for window_id, window in MAINTENANCE.scan(view)}
+    require(named == found, "GPUs name their maintenance")
+    for window_id, window in MAINTENANCE.scan(view):
+        entry = INTERVALS.get(view, window.gpu + u64(window.start_ms))
+        require(entry is not None and entry.holder == window_id, "maintenance is in the calendar", id=window_id)
+
+
 def _holds_time(view: View, identifier: bytes, gpu_id: bytes, start_ms: int, end_ms: int) -> bool:
-    """Whether a booking or a claimed job occupies the GPU in exactly this interval of block time."""
+    """Whether a booking, a claimed job or maintenance occupies the GPU in exactly this interval of block time."""
+    window = MAINTENANCE.get(view, identifier)
+    if window is not None:
+        return (window.gpu, window.start_ms, window.end_ms) == (gpu_id, start_ms, end_ms)
     booking = BOOKINGS.get(view, identifier)
     if booking is not None:
         return gpu_id in booking.gpus and (booking.start_ms, booking.end_ms) == (start_ms, end_ms)
@@ -170,6 +190,8 @@ def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes
             yield Clock.LIVE, job.claim.deadline_live_ms, Subject.JOB, job_id
         elif job.status is JobStatus.DELIVERED and job.acceptance_live_ms is not None:
             yield Clock.LIVE, job.acceptance_live_ms, Subject.JOB, job_id
+    for window_id, window in MAINTENANCE.scan(view):
+        yield Clock.BLOCK, window.end_ms, Subject.MAINTENANCE, window_id
     for key, entry in IDEMPOTENCY.scan(view):
         yield Clock.BLOCK, entry.expires_ms, Subject.IDEMPOTENCY, key
 
@@ -185,6 +207,16 @@ def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[t
     elif booking.status is BookingStatus.CLOSING:
         require(booking.payment_live_ms is not None, "a closing booking has its payment", renter=booking.renter)
         yield Clock.LIVE, booking.payment_live_ms or 0
+
+
+def check_keys(view: View) -> None:
+    """A rotated account has one current key, no key signs for two, and its address leads to the account."""
+    current = {key: binding.account for key, binding in KEYS.scan(view) if not binding.retired}
+    rotated = {account.key: address for address, account in ACCOUNTS.scan(view) if account.key is not None}
+    require(current == rotated, "a rotated account has one current key")
+    aliases = {address: alias.account for address, alias in ALIASES.scan(view)}
+    expected = {key_address(key): binding.account for key, binding in KEYS.scan(view)}
+    require(aliases == expected, "the address of a bound key leads to its account")
 
 
 def check_deadlines(view: View) -> None:

@@ -30,6 +30,9 @@ from chain.schema import (
 from chain.state.tables import Table, TableId, prefix_end, u64
 from chain.state.view import View
 
+MAXIMUM_MAINTENANCE = 16
+"""Windows of maintenance of one GPU that are not over."""
+
 
 class BookingConflict(LedgerError):
     code = 1401
@@ -101,6 +104,8 @@ class Gpu:
     """Live time after which it is offline without another heartbeat."""
     open_bookings: Unsigned32 = 0
     """Intervals in its calendar, claimed jobs and maintenance included."""
+    maintenance: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_MAINTENANCE)] = ()
+    """Windows that its owner has set and that are not over, in the order in which they were set."""
 
 
 @record(version=1)
@@ -189,7 +194,7 @@ def clear_overdue(context: Context, gpu_id: bytes) -> None:
 
 
 def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, subject: Subject, holder: bytes) -> None:
-    """Enter a booking or a job into the calendar. Raises BookingConflict."""
+    """Enter a booking, a job or maintenance into the calendar. Raises BookingConflict."""
     require_vacant(context.view, gpu_id, start_ms, end_ms)
     INTERVALS.put(context.view, gpu_id + u64(start_ms), Interval(end_ms, int(subject), holder))
     gpu = read_gpu(context.view, gpu_id)
@@ -206,7 +211,7 @@ def prolong(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None
 
 
 def vacate(context: Context, gpu_id: bytes, start_ms: int) -> None:
-    """Take the booking that starts there off the calendar; a retiring GPU retires with its last booking."""
+    """Take what starts there off the calendar; a retiring GPU retires with its last booking."""
     INTERVALS.delete(context.view, gpu_id + u64(start_ms))
     gpu = read_gpu(context.view, gpu_id)
     gpu = replace(gpu, open_bookings=gpu.open_bookings - 1)

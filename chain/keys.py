@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chain.bank import ACCOUNTS, account
 from chain.crypto.address import KEY, key_address
-from chain.errors import KeyMismatch
+from chain.errors import KeyMismatch, LedgerError
 from chain.schema import Address, Boolean, record
 from chain.state.tables import Table, TableId
 from chain.state.view import View
@@ -23,7 +23,21 @@ class KeyBinding:
     retired: Boolean
 
 
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """To which account the key of an address was bound; its table key is the address, which nobody can sign for."""
+
+    account: Address
+
+
 KEYS: Table[KeyBinding] = Table(TableId.KEYS, KeyBinding)
+ALIASES: Table[Alias] = Table(TableId.ALIASES, Alias)
+
+
+class AddressNotUsable(LedgerError):
+    code = 1109
+    hint = "The key of this address signs for another account; name that account instead."
 
 
 def require_current_key(view: View, sender: bytes, public_key: bytes) -> None:
@@ -42,9 +56,17 @@ def is_bound(view: View, public_key: bytes) -> bool:
     return KEYS.get(view, public_key) is not None or ACCOUNTS.get(view, key_address(public_key)) is not None
 
 
+def require_usable(view: View, address: bytes) -> None:
+    """Raise AddressNotUsable if nobody can ever sign for an address, because its key was bound to another account."""
+    alias = ALIASES.get(view, address)
+    if alias is not None:
+        raise AddressNotUsable(address=address, account=alias.account)
+
+
 def bind(view: View, address: bytes, key: bytes) -> None:
     """Let a key sign for an account, and for nothing else."""
     KEYS.put(view, key, KeyBinding(address, False))
+    ALIASES.put(view, key_address(key), Alias(address))
 
 
 def retire(view: View, address: bytes, key: bytes) -> None:

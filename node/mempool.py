@@ -12,14 +12,14 @@ import heapq
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chain.action import BlockContext
 from chain.actions.accounts import Transfer
 from chain.actions.staking import AddStake
 from chain.bank import ACCOUNTS, NATIVE_ASSET, Account, account
 from chain.clocks import read_clocks
-from chain.errors import FeeTooLow, InsufficientFunds, LedgerError, SequenceMismatch, TransactionExpired
+from chain.errors import FeeTooLow, InsufficientFunds, KeyMismatch, LedgerError, SequenceMismatch, TransactionExpired
 from chain.fees import required_fee
 from chain.parameters import PARAMETERS, read_parameters
 from chain.schema import decode_record
@@ -298,7 +298,7 @@ class Mempool:
         """The ledger's check, as if everything else of the sender were paid and it were this one's turn."""
         left = max(0, sender.account.balance - sender.cost + (old.cost if old else 0))
         view = View(self._reader)
-        ACCOUNTS.put(view, sender.address, Account(left, transaction.body.sequence))
+        ACCOUNTS.put(view, sender.address, replace(sender.account, balance=left, sequence=transaction.body.sequence))
         wall_ms = self._wall_ms()
         if acknowledged:
             wall_ms = min(wall_ms, transaction.body.valid_until_ms)
@@ -411,12 +411,16 @@ class Mempool:
                 self.drop(txid, TransactionExpired(valid_until_ms=valid_until_ms, time_ms=self._time_ms))
 
     def _advance(self, sender: _Sender, new: Account, included: set[bytes]) -> None:
-        """Bring a sender up to his new account; from the tail, drop what he can no longer pay."""
+        """Bring a sender up to his new account; drop what an old key signed and, from the tail, what he cannot pay."""
         for sequence in [key for key in range(sender.account.sequence, new.sequence) if key in sender.entries]:
             if sender.entries[sequence].transaction.txid in included:
                 self._remove(sender, sequence)
             else:
                 self._drop(sender, sequence, SequenceMismatch(expected=new.sequence, got=sequence), keep=True)
+        if new.key is not None and new.key != sender.account.key:
+            for sequence, entry in list(sender.entries.items()):
+                if entry.transaction.body.public_key != new.key:
+                    self._drop(sender, sequence, KeyMismatch(sender=sender.address), keep=True)
         sender.move(new)
         while sender.cost > new.balance:
             reason = InsufficientFunds(needed=sender.cost, available=new.balance)

@@ -125,9 +125,9 @@ class Ledger:
         """Apply a block with one transaction of these actions; returns its result, also of a failure."""
         return self.block(self.sign(sender, *actions, fee=fee), after_ms=after_ms)[0]
 
-    def do(self, sender: Person, *actions: Action, after_ms: int = 1_000) -> TransactionResult:
+    def do(self, sender: Person, *actions: Action, after_ms: int = 1_000, fee: int = DEFAULT_FEE) -> TransactionResult:
         """As `run`, but the transaction must succeed."""
-        result = self.run(sender, *actions, after_ms=after_ms)
+        result = self.run(sender, *actions, after_ms=after_ms, fee=fee)
         assert result.succeeded, (result.error, dict(result.error_data))
         return result
 

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chain.action import Action
+from chain.actions.accounts import RotateKey, rotation_bytes
 from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve
-from chain.actions.gpus import RegisterGpu
+from chain.actions.gpus import CommitHardware, RegisterGpu, commitment_of
 from chain.booking import BOOKINGS, Booking
+from chain.crypto.ed25519 import PrivateKey
 from chain.crypto.hashing import sha256, tagged_hash
 from chain.escrow import Escrow, escrow_of
 from chain.inventory import Gpu, Hardware, Terms, read_gpu
@@ -35,9 +37,31 @@ def hardware(name: str) -> Hardware:
     )
 
 
-def terms(price: int = PRICE, minimum: int = 60, maximum: int = 30 * 86_400, horizon: int = 90 * 86_400) -> Terms:
-    """What a provider asks for; durations in seconds."""
-    return Terms(price, minimum, maximum, horizon)
+def terms(
+    price: int = PRICE,
+    minimum: int = 60,
+    maximum: int = 30 * 86_400,
+    horizon: int = 90 * 86_400,
+    notice: int = 0,
+    share: int = 0,
+    version: int = 1,
+) -> Terms:
+    """What a provider asks for; durations in seconds, the cancellation share in basis points."""
+    return Terms(price, minimum, maximum, horizon, notice, share, version)
+
+
+SALT = sha256(b"salt")
+
+
+def commitment(owner: Person | bytes, *names: str) -> tuple[CommitHardware, ...]:
+    """The promises of an owner (a person or an account) to list the devices of these names."""
+    address = owner.address if isinstance(owner, Person) else owner
+    return tuple(CommitHardware(commitment_of(address, hardware(name).hardware_hash, SALT)) for name in names)
+
+
+def registration(name: str, offer: Terms | None = None) -> RegisterGpu:
+    """The action that lists the device of this name, once it was committed to."""
+    return RegisterGpu(hardware(name), offer or terms(), SALT)
 
 
 class Market(Ledger):
@@ -50,6 +74,7 @@ class Market(Ledger):
         parameters: Parameters = UNHURRIED,
         price: int = PRICE,
         minimum: int = 60,
+        offer: Terms | None = None,
         stake: int = 1_000 * COIN,
         balance: int = 10_000 * COIN,
         check: bool = True,
@@ -57,12 +82,17 @@ class Market(Ledger):
         self.provider, self.renter, self.other = Person("provider"), Person("renter"), Person("other")
         people = (self.provider, self.renter, self.other)
         super().__init__(make_specification(people, balance=balance, stake=stake, parameters=parameters), check=check)
-        self.gpus = tuple(self.register(str(index), terms(price, minimum)) for index in range(gpus))
+        self.gpus = tuple(self.register(str(index), offer or terms(price, minimum)) for index in range(gpus))
 
     def register(self, name: str, offer: Terms | None = None, owner: Person | None = None) -> bytes:
-        """The id of a new GPU."""
-        result = self.do(owner or self.provider, RegisterGpu(hardware(name), offer or terms()))
+        """The id of a new GPU: committed to in one block, listed in the next."""
+        self.commit(name, owner=owner)
+        result = self.do(owner or self.provider, registration(name, offer))
         return subject(result, "gpu.registered", "gpu")
+
+    def commit(self, *names: str, owner: Person | None = None) -> None:
+        """Let an owner promise to list these devices."""
+        self.do(owner or self.provider, *commitment(owner or self.provider, *names), fee=COIN)
 
     def reservation(
         self,
@@ -138,6 +168,19 @@ class Market(Ledger):
     def wealth(self, person: Person) -> int:
         """Balance and stake of a person, base units."""
         return self.balance(person) + self.stake(person).amount
+
+
+def rotate(ledger: Ledger, person: Person, name: str = "") -> bytes:
+    """Give a person another key, which signs for him from now on; returns it."""
+    key = PrivateKey(sha256(f"key {name or person.name} {person.key.public_key.hex()}".encode()))
+    ledger.do(person, rotation(ledger.chain_id, person.address, key))
+    person.key = key
+    return key.public_key
+
+
+def rotation(chain_id: str, address: bytes, key: PrivateKey) -> RotateKey:
+    """The action that gives an account this key."""
+    return RotateKey(key.public_key, key.sign(rotation_bytes(chain_id, address, key.public_key)))
 
 
 def derived_id(txid: bytes, domain: str, count: int = 1) -> bytes:

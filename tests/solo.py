@@ -6,7 +6,6 @@ from pathlib import Path
 from chain.action import Action
 from chain.actions.accounts import Transfer
 from chain.actions.bookings import Activate, Release, Reserve
-from chain.actions.gpus import RegisterGpu
 from chain.actions.staking import AddStake
 from chain.bank import NATIVE_ASSET, account
 from chain.block import Block
@@ -25,7 +24,7 @@ from node.mempool import Limits, Mempool
 from node.signatures import SignatureVerifier
 from node.store import Store
 from tests.ledger import DEFAULT_FEE, GENESIS_TIME_MS, Person, make_authority, make_specification, subject
-from tests.market import hardware, terms
+from tests.market import commitment, registration
 
 AUTHORITY, NODE_KEY, SECRET = make_authority("0")
 FILL_SECONDS = 60.0
@@ -155,8 +154,9 @@ def trade(solo: Solo, people: Sequence[Person], blocks: int) -> None:
         match number:
             case 0:
                 actions.append((provider, AddStake(100 * COIN)))
+                actions += [(provider, promise) for promise in commitment(provider, "solo")]
             case 1:
-                actions.append((provider, RegisterGpu(hardware("solo"), terms())))
+                actions.append((provider, registration("solo")))
             case 3:
                 gpu = subject(solo.results(2)[-1], "gpu.registered", "gpu")
                 actions.append((renter, Reserve((gpu,), 0, 3_600, 10**15, (1,), bytes(32))))

@@ -10,7 +10,7 @@ from chain.crypto import ed25519
 from chain.crypto.address import KEY, MODULE
 from chain.errors import BadSignature, InsufficientFunds, InvalidField, LedgerError, NotAuthorized
 from chain.idempotency import forget
-from chain.keys import bind, is_bound, retire
+from chain.keys import bind, is_bound, require_usable, retire
 from chain.schedule import Subject
 from chain.schema import Address, Amount, Octets, PublicKey, String, record
 from chain.state.tables import Table, TableId
@@ -45,6 +45,7 @@ class Transfer(Action):
         available = account(context.view, context.sender).balance
         if available < self.amount:
             raise InsufficientFunds(needed=self.amount, available=available)
+        require_usable(context.view, self.to)
 
     def apply(self, context: Context) -> None:
         debit(context.view, context.sender, self.amount)

@@ -10,10 +10,12 @@ from typing import Annotated, ClassVar
 from chain import stake
 from chain.action import Action, Clock, Context, Family
 from chain.crypto.hashing import tagged_hash
-from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
+from chain.errors import InvalidField, LedgerError, NotAuthorized
+from chain.invariants import require
 from chain.inventory import (
     GPUS,
     HARDWARE,
+    MAXIMUM_MAINTENANCE,
     Gpu,
     GpuStatus,
     Hardware,
@@ -22,15 +24,15 @@ from chain.inventory import (
     clear_overdue,
     current_gpu,
     finish_retirement,
-    occupy,
     read_gpu,
     record_heartbeat,
     require_vacant,
-    vacate,
 )
-from chain.schedule import Subject, schedule, unschedule
+from chain.maintenance import begin, current_maintenance, end_overdue, finish
+from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64, record
 from chain.state.tables import Table, TableId
+from chain.state.view import View
 
 
 class HardwareTaken(LedgerError):
@@ -61,6 +63,11 @@ class MaintenanceTimeRefused(LedgerError):
 class CommitmentRefused(LedgerError):
     code = 1307
     hint = "Commit to the hardware first (`aitbc marketplace gpu register` does both)."
+
+
+class TooMuchMaintenance(LedgerError):
+    code = 1308
+    hint = "End a window of maintenance, or wait until one is over."
 
 
 MAXIMUM_MAINTENANCE_SECONDS = 90 * 86_400
@@ -191,7 +198,7 @@ class Heartbeat(Action):
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class RetireGpu(Action):
-    """Takes a GPU off the market: at once without bookings, else when the last one ends."""
+    """Takes a GPU off the market: at once without bookings, else when the last one ends. Ends its maintenance."""
 
     code: ClassVar[int] = 22
     name: ClassVar[str] = "gpu.retire"
@@ -204,6 +211,8 @@ class RetireGpu(Action):
             raise GpuRetired(gpu=self.gpu)
 
     def apply(self, context: Context) -> None:
+        for maintenance_id in read_gpu(context.view, self.gpu).maintenance:
+            finish(context, maintenance_id)
         gpu = current_gpu(context, self.gpu)
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, self.gpu)
         GPUS.put(context.view, self.gpu, replace(gpu, status=GpuStatus.RETIRING))
@@ -253,19 +262,6 @@ class UpdateGpu(Action):
 
 @record(version=1)
 @dataclass(frozen=True, slots=True)
-class Maintenance:
-    """A stretch of a GPU's calendar that its owner keeps free of bookings."""
-
-    gpu: Hash
-    start_ms: Timestamp
-    end_ms: Timestamp
-
-
-MAINTENANCE: Table[Maintenance] = Table(TableId.MAINTENANCE, Maintenance)
-
-
-@record(version=1)
-@dataclass(frozen=True, slots=True)
 class SetMaintenance(Action):
     """Keeps a stretch of a GPU's calendar free of bookings; what is booked already stays booked."""
 
@@ -294,22 +290,19 @@ class SetMaintenance(Action):
         if not context.time_ms <= start_ms <= latest:
             raise MaintenanceTimeRefused(minimum=context.time_ms, maximum=latest, got=start_ms)
         clear_overdue(context, self.gpu)
+        if len(read_gpu(context.view, self.gpu).maintenance) >= MAXIMUM_MAINTENANCE:
+            raise TooMuchMaintenance(gpu=self.gpu, maximum=MAXIMUM_MAINTENANCE)
         require_vacant(context.view, self.gpu, start_ms, end_ms)
 
     def apply(self, context: Context) -> None:
         start_ms, end_ms = self._window(context)
-        maintenance_id = context.new_id("maintenance")
-        occupy(context, self.gpu, start_ms, end_ms, Subject.MAINTENANCE, maintenance_id)
-        MAINTENANCE.put(context.view, maintenance_id, Maintenance(self.gpu, start_ms, end_ms))
-        schedule(context, Clock.BLOCK, end_ms, Subject.MAINTENANCE, maintenance_id)
-        names = [("maintenance", maintenance_id), ("gpu", self.gpu), ("provider", context.sender)]
-        context.emit("gpu.maintenance_set", names, start_ms=start_ms, end_ms=end_ms)
+        begin(context, self.gpu, start_ms, end_ms)
 
 
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class EndMaintenance(Action):
-    """Gives a stretch of maintenance, or what is left of it, back to the market."""
+    """Gives a window of maintenance, or what is left of it, back to the market."""
 
     code: ClassVar[int] = 25
     name: ClassVar[str] = "gpu.end_maintenance"
@@ -318,30 +311,10 @@ class EndMaintenance(Action):
     maintenance: Hash
 
     def check(self, context: Context) -> None:
-        found = MAINTENANCE.get(context.view, self.maintenance)
-        if found is None:
-            raise NotFound(kind="maintenance", id=self.maintenance)
-        require_owner(context, found.gpu)
+        require_owner(context, current_maintenance(context, self.maintenance).gpu)
 
     def apply(self, context: Context) -> None:
-        _finish_maintenance(context, self.maintenance)
-
-
-def _finish_maintenance(context: Context, maintenance_id: bytes) -> None:
-    found = MAINTENANCE.get(context.view, maintenance_id)
-    if found is None:
-        return
-    unschedule(context, Clock.BLOCK, found.end_ms, Subject.MAINTENANCE, maintenance_id)
-    MAINTENANCE.delete(context.view, maintenance_id)
-    vacate(context, found.gpu, found.start_ms)
-    context.emit("gpu.maintenance_ended", [("maintenance", maintenance_id), ("gpu", found.gpu)])
-
-
-def end_maintenance(context: Context, maintenance_id: bytes) -> None:
-    """Due handler: maintenance whose time is over leaves the calendar."""
-    found = MAINTENANCE.get(context.view, maintenance_id)
-    if found is not None and context.time_ms >= found.end_ms:
-        _finish_maintenance(context, maintenance_id)
+        finish(context, self.maintenance)
 
 
 @record(version=1)
@@ -369,12 +342,14 @@ class CommitHardware(Action):
 
     code: ClassVar[int] = 26
     name: ClassVar[str] = "gpu.commit_hardware"
-    base_weight: ClassVar[int] = 8
+    base_weight: ClassVar[int] = 20  # blocks full of these must not come due faster than blocks can forget them
 
     commitment: Hash
 
     def check(self, context: Context) -> None:
-        if COMMITMENTS.get(context.view, context.sender + self.commitment) is not None:
+        key = context.sender + self.commitment
+        expire_commitment(context, key)
+        if COMMITMENTS.get(context.view, key) is not None:
             raise CommitmentRefused(commitment=self.commitment, reason="made already")
 
     def apply(self, context: Context) -> None:
@@ -407,12 +382,20 @@ def expire_commitment(context: Context, key: bytes) -> None:
         _drop_commitment(context, key, found)
 
 
+def check_commitments(view: View) -> None:
+    """Each commitment has the deadline at which it is forgotten."""
+    for key, found in COMMITMENTS.scan(view):
+        waiting = is_scheduled(view, Clock.BLOCK, found.expires_ms, Subject.COMMITMENT, key)
+        require(waiting, "a commitment has its deadline", id=key)
+
+
 FAMILY = Family(
     "gpus",
     (RegisterGpu, Heartbeat, RetireGpu, UpdateGpu, SetMaintenance, EndMaintenance, CommitHardware),
     {
         Subject.GPU: miss_heartbeat,
-        Subject.MAINTENANCE: end_maintenance,
+        Subject.MAINTENANCE: end_overdue,
         Subject.COMMITMENT: expire_commitment,
     },
+    (check_commitments,),
 )

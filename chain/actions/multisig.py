@@ -12,6 +12,7 @@ from chain.bank import account
 from chain.crypto.address import KEY, MULTISIG, multisig_address
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.invariants import require
+from chain.keys import require_usable
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import Address, Hash, ListOf, Timestamp, Unsigned, Unsigned32, Unsigned64, record
 from chain.state.tables import Table, TableId
@@ -150,6 +151,12 @@ def validate_members(action: str, threshold: int, members: tuple[bytes, ...]) ->
         raise InvalidField(record=action, field="threshold", reason="exceeds the number of members")
 
 
+def require_able(context: Context, members: tuple[bytes, ...]) -> None:
+    """Raise AddressNotUsable if a member could never sign."""
+    for member in members:
+        require_usable(context.view, member)
+
+
 def require_member(multisig: Multisig, address: bytes) -> None:
     """Raise NotAuthorized unless the address is a member."""
     if address not in multisig.members:
@@ -181,6 +188,7 @@ class CreateMultisig(Action):
         address = self._address(context)
         if MULTISIGS.get(context.view, address) is not None:
             raise AccountExists(account=address)
+        require_able(context, self.members)
 
     def apply(self, context: Context) -> None:
         address = self._address(context)
@@ -338,6 +346,7 @@ class SetMembers(Action):
     def check(self, context: Context) -> None:
         if context.sender[0] != MULTISIG:
             raise NotAuthorized(needed="multisig account", account=context.sender)
+        require_able(context, self.members)
 
     def apply(self, context: Context) -> None:
         for proposal_id in read_multisig(context.view, context.sender).proposals:

@@ -140,6 +140,10 @@ class ReplyToReview(Action):
     """The booking or job that was reviewed."""
     comment: Annotated[str, String(MAXIMUM_COMMENT_BYTES, 1)]
 
+    def validate(self) -> None:
+        if self.comment != self.comment.strip():
+            raise InvalidField(record="ReplyToReview", field="comment", reason="starts or ends with blanks")
+
     def check(self, context: Context) -> None:
         review = REVIEWS.get(context.view, self.subject)
         if review is None:

@@ -26,6 +26,7 @@ class TableId(IntEnum):
     IDEMPOTENCY = 0x11
     PROFILES = 0x12
     KEYS = 0x13
+    ALIASES = 0x14
     STAKES = 0x18
     UNBONDINGS = 0x19
     DUE = 0x20

@@ -1,11 +1,13 @@
 """Bookings: who may do what when, and what refuses it. The money of each path is in `test_booking_money.py`."""
 
+from dataclasses import replace
+
 import pytest
 
 from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve
 from chain.actions.gpus import RetireGpu
 from chain.actions.staking import RemoveStake
-from chain.booking import MAXIMUM_GPUS, Booking, BookingStatus, collateral_of, cost_of, earned
+from chain.booking import MAXIMUM_GPUS, Booking, BookingStatus, collateral_of, cost_of, earned_between
 from chain.crypto.hashing import sha256
 from chain.errors import InvalidField
 from chain.inventory import INTERVALS, GpuStatus
@@ -13,6 +15,7 @@ from chain.schema import COIN, U64
 from chain.state.tables import u64
 from tests.ledger import Person, subject
 from tests.market import PRICE, UNHURRIED, Market, altered, derived_id, terms
+from tests.records import example
 
 UNKNOWN = b"\x77" * 32
 
@@ -331,7 +334,7 @@ class TestRelease:
         data = {"booking": booking_id, "status": "closing", "needed": "active"}
         refusal = market.refused(market.renter, Release(booking_id), after_ms=10_000)
         assert refusal == ("wrong_booking_status", data)
-        assert market.booking(booking_id).gross == earned(PRICE, 60_000)
+        assert market.booking(booking_id).gross == PRICE // 60
 
     def test_twice_in_one_block(self) -> None:
         market = Market()
@@ -469,7 +472,8 @@ class TestStuck:
 @pytest.mark.parametrize("rate", [0, 1, 3_599, 3_600, 7_919, PRICE, U64])
 def test_rates_that_do_not_divide_by_3600(rate: int, milliseconds: int) -> None:
     """Cost is rounded up and earnings down, so a cost always covers what is earned in its time."""
-    gross = earned(rate, milliseconds)
+    booking = replace(example(Booking, full=False), rate=rate, start_ms=5, end_ms=5 + milliseconds)
+    gross = earned_between(booking, 5, 5 + milliseconds)
     assert gross * 3_600_000 <= rate * milliseconds < (gross + 1) * 3_600_000
     seconds = -(-milliseconds // 1_000)
     cost = cost_of(rate, seconds)

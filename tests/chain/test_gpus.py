@@ -10,7 +10,7 @@ from chain.errors import InvalidField
 from chain.inventory import GPUS, HARDWARE, GpuStatus, intervals
 from chain.schema import COIN
 from tests.ledger import subject
-from tests.market import Market, altered, hardware, terms
+from tests.market import SALT, Market, altered, hardware, registration, terms
 
 HASTY = altered(heartbeat_timeout_seconds=120)
 UNKNOWN = b"\x77" * 32
@@ -19,7 +19,8 @@ UNKNOWN = b"\x77" * 32
 class TestRegister:
     def test_lists_the_gpu_and_reserves_its_collateral(self) -> None:
         market = Market(gpus=0)
-        result = market.do(market.provider, RegisterGpu(hardware("a"), terms(price=5)))
+        market.commit("a")
+        result = market.do(market.provider, registration("a", terms(price=5)))
         gpu_id = subject(result, "gpu.registered", "gpu")
         gpu = market.gpu(gpu_id)
         assert (gpu.owner, gpu.status, gpu.terms.price_per_hour) == (market.provider.address, GpuStatus.ACTIVE, 5)
@@ -29,7 +30,9 @@ class TestRegister:
 
     def test_a_hundred_with_one_signature(self) -> None:
         market = Market(gpus=0, stake=2_500 * COIN)
-        registrations = [RegisterGpu(hardware(str(index)), terms()) for index in range(100)]
+        names = [str(index) for index in range(100)]
+        market.commit(*names)
+        registrations = [registration(name) for name in names]
         result = market.run(market.provider, *registrations, fee=COIN)
         assert result.succeeded
         assert len({dict(event.subjects)["gpu"] for event in result.events}) == 100
@@ -37,24 +40,28 @@ class TestRegister:
 
     def test_the_same_device_twice(self) -> None:
         market = Market()
-        refusal = market.refused(market.provider, RegisterGpu(hardware("0"), terms()))
+        market.commit("0")
+        refusal = market.refused(market.provider, registration("0"))
         assert refusal == ("hardware_taken", {"gpu": market.gpus[0]})
 
     def test_one_gpu_registered_by_two_owners(self) -> None:
         market = Market()
         same_hash = dataclasses.replace(hardware("0"), model="another name")
-        assert market.refused(market.other, RegisterGpu(same_hash, terms()))[0] == "hardware_taken"
+        market.commit("0", owner=market.other)
+        refusal = market.refused(market.other, RegisterGpu(same_hash, terms(), SALT))
+        assert refusal == ("hardware_taken", {"gpu": market.gpus[0]})
 
     def test_twice_in_one_transaction(self) -> None:
         market = Market()
-        action = RegisterGpu(hardware("a"), terms())
-        result = market.run(market.provider, action, action)
-        assert (result.error, result.failed_action) == ("hardware_taken", 1)
+        market.commit("a")
+        result = market.run(market.provider, registration("a"), registration("a"))
+        assert (result.error, result.failed_action) == ("commitment_refused", 1)
         assert len(list(GPUS.scan(market.view))) == 1
 
     def test_insufficient_collateral(self) -> None:
         market = Market(stake=26 * COIN)
-        error, data = market.refused(market.provider, RegisterGpu(hardware("a"), terms()))
+        market.commit("a")
+        error, data = market.refused(market.provider, registration("a"))
         expected = {"account": market.provider.address, "needed": 25 * COIN, "available": COIN}
         assert (error, data) == ("insufficient_collateral", expected)
 
@@ -68,7 +75,8 @@ class TestRegister:
     )
     def test_terms_out_of_range(self, minimum: int, maximum: int, horizon: int, data: dict[str, object]) -> None:
         market = Market()
-        action = RegisterGpu(hardware("a"), terms(minimum=minimum, maximum=maximum, horizon=horizon))
+        market.commit("a")
+        action = registration("a", terms(minimum=minimum, maximum=maximum, horizon=horizon))
         assert market.refused(market.provider, action) == ("terms_out_of_range", data)
 
     def test_terms_that_contradict_themselves(self) -> None:
@@ -78,7 +86,7 @@ class TestRegister:
             dataclasses.replace(terms(), version=2),
         ):
             with pytest.raises(InvalidField):
-                RegisterGpu(hardware("a"), offer).validate()
+                registration("a", offer).validate()
 
 
 class TestHeartbeat:

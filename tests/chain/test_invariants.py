@@ -6,24 +6,27 @@ from dataclasses import replace
 import pytest
 
 from chain.action import Clock
-from chain.actions.gpus import RetireGpu
+from chain.actions.gpus import RetireGpu, SetMaintenance
 from chain.actions.jobs import ClaimJob, SubmitJob
 from chain.actions.multisig import MULTISIGS, PROPOSALS, CreateMultisig, ProposeActions
 from chain.actions.staking import UNBONDINGS, AddStake, RemoveStake
 from chain.bank import ACCOUNTS, TOTALS, account, totals
 from chain.booking import BOOKINGS, Booking, BookingStatus
 from chain.clocks import CLOCKS, read_clocks
+from chain.crypto.address import key_address
 from chain.escrow import ESCROWS, Escrow, escrow_of
 from chain.invariants import InvariantBroken, check_all
 from chain.inventory import GPUS, HARDWARE, INTERVALS, Gpu, GpuStatus, HardwareClaim, Interval
 from chain.job import JOBS, JobStatus, Unit
+from chain.keys import ALIASES, KEYS, KeyBinding
+from chain.maintenance import MAINTENANCE
 from chain.schedule import DUE, DueItem, Subject
 from chain.schema import COIN
 from chain.stake import STAKES, Stake, stake_of
 from chain.state.tables import u64
 from chain.state.view import View
 from tests.ledger import subject
-from tests.market import Market, altered
+from tests.market import Market, altered, rotate
 
 ZERO = b"\x00" * 32
 
@@ -32,9 +35,9 @@ class Scene:
     """A market with something of everything: the state that each test damages."""
 
     def __init__(self) -> None:
-        market = Market(gpus=5, parameters=altered(heartbeat_timeout_seconds=120))
+        market = Market(gpus=6, parameters=altered(heartbeat_timeout_seconds=120))
         self.market = market
-        a, b, c, d, e = market.gpus
+        a, b, c, d, e, f = market.gpus
         self.gpus = market.gpus
         self.active = market.active([a], seconds=7_200)
         self.reserved = market.reserve([a], after_seconds=20_000)
@@ -46,6 +49,10 @@ class Scene:
         self.started = market.reserve([c], seconds=7_200)
         self.retired = d
         market.do(market.provider, RetireGpu(d), RemoveStake(5 * COIN))
+        set_now = SetMaintenance(f, market.time_ms + 3_600_000, 600)
+        self.window = subject(market.do(market.provider, set_now), "gpu.maintenance_set", "maintenance")
+        market.commit("unlisted")
+        self.new_key = rotate(market, market.other)
         self.claimed, self.open = self.jobs(e)
         self.multisig, self.proposal = self.office()
         market.block(market.sign(market.renter, AddStake(1), idempotency_id=b"\x01" * 32))
@@ -128,6 +135,9 @@ class Scene:
     def wrong_interval(self) -> None:
         INTERVALS.put(self.view, self.gpus[2] + u64(self.start_of(self.started)), Interval(1, Subject.BOOKING, ZERO))
 
+    def drop_interval(self, holder: bytes) -> None:
+        INTERVALS.delete(self.view, next(key for key, item in INTERVALS.scan(self.view) if item.holder == holder))
+
     def drop_unbondings(self) -> None:
         for identifier, _ in list(UNBONDINGS.scan(self.view)):
             UNBONDINGS.delete(self.view, identifier)
@@ -153,7 +163,7 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "unbondings lost": (lambda s: s.drop_unbondings(), "unbondings add up"),
     "an escrow paid twice": (
         lambda s: (s.escrow(s.closing, net=1), s.totals(escrow=-1, treasury=1)),
-        "holds what is open",
+        "nothing is paid before it is undisputed",
     ),
     "an escrow overdrawn": (
         lambda s: (s.escrow(s.closed, net=10 * COIN), s.totals(escrow=-10 * COIN, treasury=10 * COIN)),
@@ -237,6 +247,10 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
         lambda s: s.gpu(s.gpus[1], status=GpuStatus.RETIRING),
         "a retiring GPU waits for a booking",
     ),
+    "a retiring GPU that waits for its maintenance": (
+        lambda s: s.gpu(s.gpus[5], status=GpuStatus.RETIRING),
+        "a retiring GPU waits for a booking",
+    ),
     "a GPU without deadline": (lambda s: s.drop_deadlines(Subject.GPU, s.gpus[0]), "an open record has its deadline"),
     **{
         f"a booking without deadline: {name}": (
@@ -271,7 +285,7 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
     ),
     "a claim not in the calendar": (
         lambda s: (
-            INTERVALS.delete(s.view, next(key for key, item in INTERVALS.scan(s.view) if item.holder == s.claimed)),
+            s.drop_interval(s.claimed),
             s.gpu(s.gpus[4], open_bookings=0),
         ),
         "a claimed job is in the calendar",
@@ -282,6 +296,34 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "a proposal without deadline": (lambda s: s.drop_deadlines(Subject.PROPOSAL), "a proposal has its deadline"),
     "a proposal lost": (lambda s: PROPOSALS.delete(s.view, s.proposal), "accounts name their open proposals"),
     "a multisig account lost": (lambda s: MULTISIGS.delete(s.view, s.multisig), "accounts name their open proposals"),
+    "maintenance without deadline": (lambda s: s.drop_deadlines(Subject.MAINTENANCE), "has its deadline"),
+    "maintenance lost": (lambda s: MAINTENANCE.delete(s.view, s.window), "a calendar entry has its"),
+    "maintenance that its GPU does not name": (
+        lambda s: s.gpu(s.gpus[5], maintenance=()),
+        "GPUs name their maintenance",
+    ),
+    "maintenance out of the calendar": (
+        lambda s: (s.drop_interval(s.window), s.gpu(s.gpus[5], open_bookings=0)),
+        "maintenance is in the calendar",
+    ),
+    "a commitment without deadline": (lambda s: s.drop_deadlines(Subject.COMMITMENT), "a commitment has its deadline"),
+    "a current key forgotten": (lambda s: KEYS.delete(s.view, s.new_key), "a rotated account has one current key"),
+    "a current key retired": (
+        lambda s: KEYS.put(s.view, s.new_key, KeyBinding(s.market.other.address, True)),
+        "a rotated account has one current key",
+    ),
+    "a key of two accounts": (
+        lambda s: ACCOUNTS.put(
+            s.view,
+            s.market.renter.address,
+            replace(account(s.view, s.market.renter.address), key=s.new_key),
+        ),
+        "a rotated account has one current key",
+    ),
+    "a bound key's address forgotten": (
+        lambda s: ALIASES.delete(s.view, key_address(s.new_key)),
+        "the address of a bound key leads to its account",
+    ),
     "a deadline of nobody": (
         lambda s: DUE.put(s.view, bytes([Clock.LIVE]) + u64(1) + bytes([200]) + ZERO, DueItem(1)),
         "every deadline has a handler",

@@ -13,6 +13,7 @@ from chain.actions.multisig import (
     PROPOSALS,
     ApproveProposal,
     CreateMultisig,
+    Opinion,
     ProposeActions,
 )
 from chain.actions.staking import AddStake, RemoveStake
@@ -123,7 +124,7 @@ class TestApproval:
         assert office.funds == 10
         proposal = PROPOSALS.get(office.view, proposal_id)
         assert proposal is not None
-        assert proposal.approvals == (ANN.address,)
+        assert proposal.approvals == (Opinion(ANN.address, 0),)
         office.do(ANN, Transfer(office.address, "AITBC", 4))
         office.do(BOB, ApproveProposal(proposal_id, 2))
         assert office.funds == 0

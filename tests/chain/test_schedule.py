@@ -4,8 +4,8 @@ import pytest
 
 from chain import schedule
 from chain.action import ACTIONS, DUE_HANDLERS, BlockContext, Clock, Context
-from chain.actions.bookings import Activate, Cancel, Confirm, Release
-from chain.actions.gpus import Heartbeat, RegisterGpu, RetireGpu
+from chain.actions.bookings import Activate, Cancel, Confirm, Extend, Release
+from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance
 from chain.actions.staking import AddStake, RemoveStake
 from chain.booking import BookingStatus
 from chain.clocks import read_clocks
@@ -17,7 +17,7 @@ from chain.schema import COIN
 from chain.state.view import View
 from chain.transaction import Transaction
 from tests.ledger import DEFAULT_FEE, Person, subject
-from tests.market import PRICE, Market, altered, hardware, terms
+from tests.market import PRICE, Market, altered, commitment, registration
 
 TIGHT = altered(due_weight=100)
 """Twenty due items a block."""
@@ -122,8 +122,11 @@ def test_a_flood_of_missed_heartbeats_does_not_hold_up_payments_of_the_other_clo
     market = Market(
         parameters=altered(due_weight=100, heartbeat_timeout_seconds=60, collateral_per_gpu=1), stake=10_000
     )
-    registrations = [RegisterGpu(hardware(f"flood {index}"), terms()) for index in range(300)]
+    names = [f"flood {index}" for index in range(300)]
+    registrations = [registration(name) for name in names]
     for start in range(0, 300, 100):
+        commitments = commitment(market.other, *names[start : start + 100])
+        assert market.run(market.other, *commitments, fee=COIN, after_ms=1).succeeded
         assert market.run(market.other, *registrations[start : start + 100], fee=COIN, after_ms=1).succeeded
     before = market.balance(market.provider)
     cost = market.do(market.provider, RemoveStake(7), after_ms=1).fee
@@ -235,7 +238,7 @@ class TestLateQueue:
     def test_a_retired_gpu_whose_last_booking_waits_in_the_queue_may_be_listed_again(self) -> None:
         market = Market(parameters=TIGHT)
         market.active(seconds=60)
-        market.do(market.provider, RetireGpu(market.gpus[0]), after_ms=1)
+        market.do(market.provider, RetireGpu(market.gpus[0]), *commitment(market.provider, "0"), after_ms=1)
         clog(market)
         market.wait(60_000)
         assert market.gpu(market.gpus[0]).status is GpuStatus.RETIRING
@@ -243,7 +246,7 @@ class TestLateQueue:
             "gpu_retired",
             {"gpu": market.gpus[0]},
         )
-        again = market.do(market.provider, RegisterGpu(hardware("0"), terms()), after_ms=1)
+        again = market.do(market.provider, registration("0"), after_ms=1)
         assert subject(again, "gpu.registered", "gpu") != market.gpus[0]
         assert market.gpu(market.gpus[0]).status is GpuStatus.RETIRED
 
@@ -265,11 +268,17 @@ class TestPaidWork:
         provider, renter = market.provider, market.renter
         assert self.scheduled(market, provider, AddStake(COIN)) == 0
         assert self.scheduled(market, provider, RemoveStake(1), RemoveStake(1)) == 2
-        assert self.scheduled(market, provider, RegisterGpu(hardware("new"), terms())) == 1
+        assert self.scheduled(market, provider, *commitment(provider, "new")) == 1
+        assert self.scheduled(market, provider, registration("new")) == 1
         assert self.scheduled(market, provider, Heartbeat(market.gpus)) == 3
         assert self.scheduled(market, renter, market.reservation(market.gpus[:1])) == 2
         start_ms = market.time_ms + 60_000
         assert self.scheduled(market, renter, market.reservation(market.gpus[1:2], start_ms=start_ms)) == 1
+        booking_id = market.active([market.gpus[2]], seconds=60)
+        assert self.scheduled(market, renter, Extend(booking_id, 60, COIN)) == 1
+        assert self.scheduled(market, renter, Release(booking_id)) == 1
+        windows = [SetMaintenance(market.gpus[2], market.time_ms + 1_000_000 * index, 60) for index in (1, 2)]
+        assert self.scheduled(market, provider, *windows) == 2
         assert self.scheduled(market, provider, RetireGpu(market.gpus[2])) == 0
 
     def test_an_idempotency_id(self) -> None:

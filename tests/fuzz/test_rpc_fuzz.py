@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from chain.actions.gpus import RegisterGpu
 from chain.interface import INTERNAL_ERROR, METHODS
 from chain.schema import COIN
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import HANDLERS
 from tests.ledger import Person, subject
-from tests.market import hardware, terms
+from tests.market import commitment, registration
 from tests.rpc_node import RpcNode
 from tests.solo import pay
 
@@ -126,7 +125,8 @@ def check_answer(answer: Any) -> None:
 
 
 async def test_random_requests_are_answered_in_form(node: RpcNode, rng: random.Random) -> None:
-    gpu = subject(await node.do(ALICE, RegisterGpu(hardware("a"), terms())), "gpu.registered", "gpu")
+    await node.do(ALICE, *commitment(ALICE, "a"))
+    gpu = subject(await node.do(ALICE, registration("a")), "gpu.registered", "gpu")
     transaction = node.solo.sign(ALICE, pay(BOB, 5))
     address, gpu_id = node.text(ALICE.address), gpu.hex()
     known: dict[str, list[Any]] = {

@@ -18,7 +18,7 @@ from chain.job import NO_RECEIPT, Receipt, Unit, receipt_hash
 from chain.schema import COIN
 from chain.state.view import View
 from tests.ledger import Person, subject
-from tests.market import PRICE, UNHURRIED, altered, hardware, terms
+from tests.market import PRICE, SALT, UNHURRIED, altered, commitment, hardware, registration, terms
 from tests.rpc_node import RpcNode
 from tests.solo import pay
 
@@ -31,7 +31,8 @@ class Shop(RpcNode):
 
     async def list_gpu(self, name: str, price: int = PRICE, owner: Person = PROVIDER, **facts: Any) -> str:
         device = replace(hardware(name), **facts)
-        return subject(await self.do(owner, RegisterGpu(device, terms(price))), "gpu.registered", "gpu").hex()
+        await self.do(owner, *commitment(owner, name))
+        return subject(await self.do(owner, RegisterGpu(device, terms(price), SALT)), "gpu.registered", "gpu").hex()
 
     async def reserve(self, gpu: str, *, seconds: int = 3_600, after_seconds: int = 0) -> str:
         start_ms = self.solo.wall_ms + 1_000 + after_seconds * 1_000 if after_seconds else 0
@@ -119,7 +120,9 @@ async def test_overdue_booking_does_not_hide_a_gpu(tmp_path: Path) -> None:
     count, parameters = 40, altered(UNHURRIED, maximum_gap_ms=60_000, activation_grace_seconds=600, due_weight=100)
     people = (PROVIDER, RENTER)
     async with Shop(tmp_path / "ledger", people, parameters=parameters, stake=10_000 * COIN) as shop:
-        listing = [RegisterGpu(hardware(str(index)), terms()) for index in range(count)]
+        names = [str(index) for index in range(count)]
+        await shop.do(PROVIDER, *commitment(PROVIDER, *names), fee=COIN)
+        listing = [registration(name) for name in names]
         listed = await shop.do(PROVIDER, *listing, fee=COIN)
         gpus = [dict(event.subjects)["gpu"] for event in listed.events if event.kind == "gpu.registered"]
         reserved = await shop.do(

@@ -1,0 +1,74 @@
+"""Maintenance: stretches of a GPU's calendar that its owner keeps free of bookings. The service behind its actions.
+
+A window is an entry of the calendar like a booking, so nothing can be booked or claimed over it, and it is over when
+the clock says so, whatever the due queue has reached. Retirement ends all windows: only bookings may delay it.
+"""
+
+from dataclasses import dataclass, replace
+
+from chain.action import Clock, Context
+from chain.errors import NotFound
+from chain.inventory import GPUS, occupy, read_gpu, vacate
+from chain.schedule import Subject, schedule, unschedule
+from chain.schema import Hash, Timestamp, record
+from chain.state.tables import Table, TableId
+from chain.state.view import View
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """One window [start, end) of block time."""
+
+    gpu: Hash
+    start_ms: Timestamp
+    end_ms: Timestamp
+
+
+MAINTENANCE: Table[Maintenance] = Table(TableId.MAINTENANCE, Maintenance)
+
+
+def read_maintenance(view: View, maintenance_id: bytes) -> Maintenance:
+    """The window. Raises NotFound."""
+    found = MAINTENANCE.get(view, maintenance_id)
+    if found is None:
+        raise NotFound(kind="maintenance", id=maintenance_id)
+    return found
+
+
+def current_maintenance(context: Context, maintenance_id: bytes) -> Maintenance:
+    """The window, if the clock has not ended it. Raises NotFound."""
+    end_overdue(context, maintenance_id)
+    return read_maintenance(context.view, maintenance_id)
+
+
+def begin(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
+    """Enter a window into the calendar. Raises BookingConflict."""
+    maintenance_id = context.new_id("maintenance")
+    occupy(context, gpu_id, start_ms, end_ms, Subject.MAINTENANCE, maintenance_id)
+    gpu = read_gpu(context.view, gpu_id)
+    GPUS.put(context.view, gpu_id, replace(gpu, maintenance=(*gpu.maintenance, maintenance_id)))
+    MAINTENANCE.put(context.view, maintenance_id, Maintenance(gpu_id, start_ms, end_ms))
+    schedule(context, Clock.BLOCK, end_ms, Subject.MAINTENANCE, maintenance_id)
+    names = [("maintenance", maintenance_id), ("gpu", gpu_id), ("provider", gpu.owner)]
+    context.emit("gpu.maintenance_set", names, start_ms=start_ms, end_ms=end_ms)
+
+
+def finish(context: Context, maintenance_id: bytes) -> None:
+    """Take a window off the calendar. Raises NotFound."""
+    window = read_maintenance(context.view, maintenance_id)
+    unschedule(context, Clock.BLOCK, window.end_ms, Subject.MAINTENANCE, maintenance_id)
+    MAINTENANCE.delete(context.view, maintenance_id)
+    gpu = read_gpu(context.view, window.gpu)
+    left = tuple(other for other in gpu.maintenance if other != maintenance_id)
+    GPUS.put(context.view, window.gpu, replace(gpu, maintenance=left))
+    vacate(context, window.gpu, window.start_ms)
+    names = [("maintenance", maintenance_id), ("gpu", window.gpu), ("provider", gpu.owner)]
+    context.emit("gpu.maintenance_ended", names)
+
+
+def end_overdue(context: Context, maintenance_id: bytes) -> None:
+    """Due handler: a window whose time is over leaves the calendar."""
+    window = MAINTENANCE.get(context.view, maintenance_id)
+    if window is not None and context.time_ms >= window.end_ms:
+        finish(context, maintenance_id)
