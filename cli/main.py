@@ -64,14 +64,10 @@ def _report(application: Application, error: BaseException, args: Sequence[str])
     if _wants_json(application, args):
         output.json_failure(failure.to_json())
     else:
-        output.note(f"{click.style('Error:', fg='red', bold=True)} {output.clean(failure.message)}")
+        output.note(failure.message, "Error:")
         if failure.hint and failure.hint != failure.message:
-            output.note(f"{click.style('Hint:', bold=True)} {_clean_lines(failure.hint)}")
+            output.note(failure.hint, "Hint:")
     return failure.exit_code
-
-
-def _clean_lines(text: str) -> str:
-    return "\n".join(output.clean(line) for line in text.split("\n"))
 
 
 def _wants_json(application: Application, args: Sequence[str]) -> bool:

@@ -168,8 +168,8 @@ def list_(app: Application) -> None:
     keystore = app.keystore()
     wallets, problems = keystore.scan()
     current = keystore.current_name()
-    columns = (Column(""), Column("name", shrinks=True), Column("kind"), Column("address", shrinks=True))
-    rows = [["*" if w.name == current else "", w.name, _KINDS[w.kind], w.address_text] for w in wallets]
+    columns = (Column(""), Column("name", shrinks=True), Column("address"), Column("kind", optional=True))
+    rows = [["*" if w.name == current else "", w.name, w.address_text, _KINDS[w.kind]] for w in wallets]
     empty = "There is no wallet yet. `aitbc wallet create` makes one."
     app.show([_public(each, current) for each in wallets], lambda: table(columns, rows, empty))
     for problem in problems:

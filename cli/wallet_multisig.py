@@ -8,7 +8,7 @@ import click
 from cli.context import Application
 from cli.errors import AmbiguousId, BadInput, NothingFound
 from cli.framework import Command, application
-from cli.output import Column, amount, details, local_time, short, table
+from cli.output import Column, amount, details, local_time, number, short, table
 from cli.resolving import pages
 from cli.types import AMOUNT, DURATION, ID
 from cli.wallet_offline import read_actions
@@ -139,14 +139,14 @@ def list_(app: Application, account: str | None) -> None:
     found = list(pages(app, "multisig.list", member=app.wallet().address_text))
     columns = (
         Column("account", shrinks=True),
-        Column("balance", right=True),
+        Column("AITBC", right=True),
         Column("needs"),
         Column("open proposals", right=True),
     )
     rows = [
         [
             each.address,
-            amount(each.balance),
+            number(each.balance),
             f"{each.multisig['threshold']} of {len(each.multisig['members'])}",
             str(len(each.multisig["proposals"])),
         ]
