@@ -7,15 +7,17 @@ could steer a terminal is taken out of it.
 
 import json
 import os
-import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 FORMATS = ("table", "json", "yaml", "ndjson")
 COIN = 10**9
@@ -169,9 +171,13 @@ def cut(text: str, limit: int) -> str:
 
 def terminal_width() -> int | None:
     """Cells in a line; None where nothing limits it."""
-    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
         return None
-    return shutil.get_terminal_size((100, 24)).columns
 
 
 def _colored(stream: Any) -> bool:
@@ -216,15 +222,26 @@ def brief_time(ms: int | None) -> str:
     if not ms:
         return "-"
     try:
-        moment = datetime.fromtimestamp(ms / 1_000).astimezone()
+        moment = _moment(ms)
     except (OverflowError, ValueError, OSError):
         return f"{ms} ms"
-    return moment.strftime("%m-%d %H:%M:%S" if moment.year == datetime.now().astimezone().year else "%Y-%m-%d %H:%M")
+    return moment.strftime("%m-%d %H:%M:%S" if moment.year == _now().year else "%Y-%m-%d %H:%M")
 
 
 def zoned(title: str) -> str:
     """The title of a column of times: `from (CET)`."""
-    return f"{title} ({datetime.now().astimezone().strftime('%Z')})"
+    return f"{title} ({_now().strftime('%Z')})"
+
+
+def _moment(ms: int) -> "datetime":
+    """A time in this machine's zone. Raises OverflowError, ValueError or OSError if it is out of range."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(ms / 1_000).astimezone()
+
+
+def _now() -> "datetime":
+    return _moment(time.time_ns() // 1_000_000)
 
 
 def local_time(ms: int | None) -> str:
@@ -232,7 +249,7 @@ def local_time(ms: int | None) -> str:
     if not ms:
         return "-"
     try:
-        return datetime.fromtimestamp(ms / 1_000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+        return _moment(ms).strftime("%Y-%m-%d %H:%M:%S %Z")
     except (OverflowError, ValueError, OSError):
         return f"{ms} ms"
 

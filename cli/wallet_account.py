@@ -213,6 +213,7 @@ def _read_payments(file: str) -> list[tuple[str, int]]:
 
 
 def _csv_rows(text: str) -> list[tuple[str, str]]:
+
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)]
     if rows and [cell.lower() for cell in rows[0][:2]] == ["address", "amount"]:
         rows = rows[1:]
@@ -223,6 +224,7 @@ def _csv_rows(text: str) -> list[tuple[str, str]]:
 
 
 def _json_rows(text: str) -> list[tuple[str, str]]:
+
     try:
         plain = json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError, InvalidOperation) as error:
@@ -341,6 +343,3 @@ def new_profile(app: Application, name: str | None, contact: str | None, *, publ
     action = SetProfile(Profile(*chosen, key))
     encode_record(action)
     return action
-
-
-ACCOUNT_COMMANDS = (balance, history, send, payout, stake, unstake, staking_info, profile)

@@ -159,6 +159,3 @@ def _require_signature(transaction: "Transaction") -> None:
 
 def _all_lines(body: "Body", prefix: str) -> list[tuple[str, str]]:
     return [*describe(body, prefix), ("valid until", local_time(body.valid_until_ms))]
-
-
-OFFLINE_COMMANDS = (build, sign, submit, verify)

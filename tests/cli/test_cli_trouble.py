@@ -141,11 +141,16 @@ class Terminal:
         child, descriptor = pty.fork()
         if child == 0:
             os.execve(sys.executable, [sys.executable, "-m", "cli.main", *words], self.environment)
-        shown, waiting = "", list(answers)
-        while True:
-            ready, _, _ = select.select([descriptor], [], [], 30)
+        shown, waiting, patience = "", list(answers), 60
+        while patience:
+            if not select.select([descriptor], [], [], 0.5)[0]:
+                patience -= 1
+                if shown.endswith("^C"):
+                    # Python misses a signal that comes just before it begins to wait for a line; a person repeats it.
+                    os.write(descriptor, b"\x03")
+                continue
             try:
-                data = os.read(descriptor, 65_536) if ready else b""
+                data = os.read(descriptor, 65_536)
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
