@@ -351,7 +351,7 @@ class Core:
         block = proposal.block
         header = block.header
         if block.hash == self._head.hash:
-            repeated, executed = True, True
+            repeated = True
         else:
             if header.height != self._head.height + 1:
                 return
@@ -359,11 +359,13 @@ class Core:
             if fault is not None:
                 self._reject(found, fault)
                 return
-            repeated, executed = header.view < proposal.view, self._executed(block)
+            repeated = header.view < proposal.view
         anchor = self._rounds.anchor(proposal.view, block.hash if repeated else self._head.hash)
         if anchor is None and repeated:
             self._fetch_certificates((header.view, proposal.view - 1))
             return
+        # Nobody judges the time of a repeated block, so it is run only now that it is known to be certified.
+        executed = block.hash == self._head.hash or self._executed(block)
         gap = self._rounds.lacking(self._rounds.base if anchor is None else anchor.view, proposal.view)
         if gap is not None:
             self._fetch_certificates(gap)
