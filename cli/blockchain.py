@@ -7,7 +7,20 @@ import click
 from cli.context import Application
 from cli.errors import BadInput
 from cli.framework import Group, application
-from cli.output import Column, amount, details, duration, local_time, share, short, table
+from cli.output import (
+    Column,
+    amount,
+    brief_time,
+    details,
+    duration,
+    event_amounts,
+    local_time,
+    number,
+    share,
+    short,
+    table,
+    zoned,
+)
 from cli.proofs import write_proof
 from cli.resolving import transaction_id
 from cli.types import ID
@@ -27,7 +40,7 @@ def blocks(app: Application, limit: int, from_height: int | None) -> None:
     view = app.call("chain.blocks", limit=limit, from_height=from_height)
     columns = (
         Column("height", right=True),
-        Column("time"),
+        Column(zoned("time")),
         Column("transactions", right=True),
         Column("epoch", right=True, optional=True),
         Column("view", right=True, optional=True),
@@ -37,7 +50,7 @@ def blocks(app: Application, limit: int, from_height: int | None) -> None:
     rows = [
         [
             str(each.height),
-            local_time(each.time_ms),
+            brief_time(each.time_ms),
             str(each.transactions),
             str(each.epoch),
             str(each.view),
@@ -75,7 +88,7 @@ def block(app: Application, which: str) -> None:
         Column("from"),
         Column("actions", shrinks=True),
         Column("result", shrinks=True),
-        Column("fee", right=True, optional=True),
+        Column("fee, AITBC", right=True, optional=True),
     )
     rows = [
         [
@@ -84,7 +97,7 @@ def block(app: Application, which: str) -> None:
             short(each.sender),
             _counted(each.actions),
             "ok" if each.succeeded else each.error,
-            amount(each.fee),
+            number(each.fee),
         ]
         for each in view.transactions
     ]
@@ -132,9 +145,9 @@ def _body_lines(body: dict[str, Any]) -> list[tuple[str, str]]:
     if body.get("memo"):
         lines.append(("memo", str(body["memo"])))
     actions = body["actions"]
-    for number, action in enumerate(actions[:20], 1):
+    for position, action in enumerate(actions[:20], 1):
         fields = _action_fields(action, str(body["sender"]).rpartition("1")[0])
-        lines.append((f"{number}. {action['action']}", fields if len(fields) < 400 else f"{fields[:400]}…"))
+        lines.append((f"{position}. {action['action']}", fields if len(fields) < 400 else f"{fields[:400]}…"))
     if len(actions) > 20:
         lines.append(("", f"and {len(actions) - 20} more actions"))
     return lines
@@ -160,20 +173,8 @@ def _result_lines(result: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("result", "ok" if succeeded else f"{result['error']} ({data})"), ("fee", amount(result["fee"]))]
     for event in result["events"][:20]:
         who = [f"{pair['role']} {short(pair['id'])}" for pair in event["subjects"]]
-        much = [f"{pair['name']} {_quantity(pair['name'], pair['value'])}" for pair in event["amounts"]]
-        lines.append((event["kind"], ", ".join([*who, *much])))
+        lines.append((event["kind"], ", ".join(filter(None, [*who, event_amounts(event["amounts"])]))))
     return lines
-
-
-_MONEY = frozenset(
-    "amount stake locked collateral collateral_freed price_per_hour gross net fee refund forfeited paid payment".split()
-)
-
-
-def _quantity(name: str, value: str) -> str:
-    if name.endswith("_ms"):
-        return local_time(int(value))
-    return amount(value) if name in _MONEY else value
 
 
 @blockchain.command()
@@ -300,8 +301,8 @@ def validators(app: Application, epoch: int | None) -> None:
     view = app.call("chain.authorities", epoch=epoch)
     columns = (Column("", right=True), Column("operator", shrinks=True), Column("node key"), Column("BLS key"))
     rows = [
-        [str(number), each["operator"], short(each["node_key"]), short(each["bls_key"])]
-        for number, each in enumerate(view.members)
+        [str(position), each["operator"], short(each["node_key"]), short(each["bls_key"])]
+        for position, each in enumerate(view.members)
     ]
     app.show(view, lambda: table(columns, rows))
     app.note(f"Epoch {view.epoch}: {view.quorum} of {len(view.members)} make a block final.")

@@ -8,7 +8,20 @@ import click
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
-from cli.output import Column, Pairs, amount, details, duration, local_time, short, table
+from cli.output import (
+    Column,
+    Pairs,
+    amount,
+    brief_time,
+    details,
+    duration,
+    event_amounts,
+    local_time,
+    number,
+    short,
+    table,
+    zoned,
+)
 from cli.resolving import booking_id
 from cli.types import ID
 from cli.writing import Sent, write
@@ -41,18 +54,18 @@ def outcome_table(quote: Any) -> str:
     """Every way in which a booking may end, and what comes back."""
     columns = (
         Column("if it is", shrinks=True),
-        Column("by"),
-        Column("you pay", right=True),
+        Column(zoned("by")),
+        Column("you pay, AITBC", right=True),
         Column("returns", right=True),
-        Column("on top", right=True, optional=True),
+        Column("on top", right=True),
     )
     rows = [
         [
             each.what,
-            local_time(each.at_ms),
-            amount(each.charged),
-            amount(each.refund),
-            amount(each.compensation) if int(each.compensation) else "",
+            brief_time(each.at_ms),
+            number(each.charged),
+            number(each.refund),
+            number(each.compensation) if int(each.compensation) else "",
         ]
         for each in quote.outcomes
     ]
@@ -89,11 +102,11 @@ def booking_table(items: Any) -> str:
     columns = (
         Column("booking"),
         Column("status"),
-        Column("gpus", shrinks=True),
-        Column("from"),
+        Column("gpus"),
+        Column(zoned("from")),
         Column("left", right=True),
-        Column("cost", right=True),
-        Column("earned", right=True),
+        Column("cost, AITBC", right=True),
+        Column("earned", right=True, optional=True),
         Column("renter", optional=True),
         Column("provider", optional=True),
     )
@@ -102,10 +115,10 @@ def booking_table(items: Any) -> str:
             short(each.id),
             each.status,
             _gpus(each.booking["gpus"]),
-            local_time(each.booking["start_ms"]),
+            brief_time(each.booking["start_ms"]),
             duration(each.seconds_left) if each.seconds_left else "-",
-            amount(each.booking["cost"]),
-            amount(each.earned),
+            number(each.booking["cost"]),
+            number(each.earned),
             short(each.booking["renter"]),
             short(each.booking["provider"]),
         ]
@@ -290,13 +303,13 @@ def money(app: Application, which: str) -> None:
         ("+ refunded", amount(view.refunded)),
         ("+ still held", amount(view.remaining)),
     ]
-    columns = (Column("height", right=True), Column("time"), Column("event"), Column("amounts", shrinks=True))
+    columns = (Column("height", right=True), Column(zoned("time")), Column("event"), Column("amounts", shrinks=True))
     rows = [
-        [str(each.height), local_time(each.time_ms), each.event["kind"], _amounts(each.event["amounts"])]
+        [str(each.height), brief_time(each.time_ms), each.event["kind"], _money(each.event["amounts"])]
         for each in view.steps
     ]
     app.show(view, lambda: f"{details(lines)}\n\n{table(columns, rows)}")
 
 
-def _amounts(pairs: list[dict[str, str]]) -> str:
-    return ", ".join(f"{pair['name']} {amount(pair['value'])}" for pair in pairs if not pair["name"].endswith("_ms"))
+def _money(pairs: list[dict[str, str]]) -> str:
+    return event_amounts(pair for pair in pairs if not pair["name"].endswith("_ms"))

@@ -11,7 +11,7 @@ from cli.context import Application
 from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
 from cli.jobs import UNITS, list_options, read_content, settled_lines, show_job, show_jobs
-from cli.output import Column, amount, local_time, plain, short, table
+from cli.output import Column, amount, brief_time, plain, short, table, zoned
 from cli.resolving import booking_id, job_id, pages
 from cli.types import AMOUNT, DURATION, ID, MEMORY
 from cli.writing import Sent, write
@@ -208,7 +208,7 @@ def receipts(app: Application, job_id: str | None) -> None:
     columns = (
         Column("job"),
         Column("", right=True),
-        Column("came in"),
+        Column(zoned("came in")),
         Column("units", right=True),
         Column("final"),
         Column("receipt", optional=True),
@@ -223,10 +223,10 @@ def receipts(app: Application, job_id: str | None) -> None:
 def _receipt_cells(view: Any) -> list[str]:
     receipt = view.receipt
     if receipt is None:
-        return ["", local_time(view.time_ms), "", "", short(view.hash), "", f"in transaction {view.txid}"]
+        return ["", brief_time(view.time_ms), "", "", short(view.hash), "", f"in transaction {view.txid}"]
     return [
         str(receipt["sequence"]),
-        local_time(view.time_ms),
+        brief_time(view.time_ms),
         f"{receipt['units_total']:,}",
         "yes" if receipt["final"] else "no",
         short(view.hash),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import output
-from cli.errors import BadInput, ConfirmationNeeded, PassphraseNeeded
+from cli.errors import BadInput, ConfirmationNeeded, Declined, PassphraseNeeded
 
 if TYPE_CHECKING:
     from wallet.client import NodeClient
@@ -75,6 +75,12 @@ class Application:
         """Tell a person something on stderr; programs that asked for data are left alone."""
         if self.form == "table" or self.settings.verbosity:
             output.note(text)
+
+    @property
+    def tells(self) -> bool:
+        """Whether someone reads along: at a terminal that will ask, or anyone who wants tables or asked for more."""
+        asks = self.at_terminal() and not self.settings.assume_yes
+        return self.form == "table" or bool(self.settings.verbosity) or asks
 
     def config_directory(self) -> Path:
         """Folder of what the command keeps between runs."""
@@ -253,7 +259,8 @@ class Application:
             raise ConfirmationNeeded(
                 f"This needs a yes, and there is no terminal to ask: {question}", "Pass --yes if you mean it."
             )
-        click.confirm(question, abort=True, err=True)
+        if not click.confirm(question, err=True):
+            raise Declined("You said no, so nothing was done.", "Run it again to decide anew.")
 
     def at_terminal(self) -> bool:
         """Whether someone can be asked."""

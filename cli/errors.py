@@ -73,6 +73,13 @@ class ConfirmationNeeded(CliError):
     exit_code = USAGE
 
 
+class Declined(CliError):
+    """The person said no."""
+
+    code = 4012
+    name = "declined"
+
+
 class PassphraseNeeded(CliError):
     """The wallet is locked and nobody is there to type its passphrase."""
 

@@ -30,9 +30,8 @@ def _option(*names: str, **attributes: Any) -> click.Option:
     return click.Option(list(names), **attributes)
 
 
-def global_options() -> list[click.Parameter]:
-    """The options that every command takes."""
-    return [
+def _global_options() -> tuple[click.Parameter, ...]:
+    return (
         _option("-o", "--output", type=click.Choice(FORMATS), is_eager=True, help="How data is shown [table]."),
         _option("--node", metavar="URL|N", help="Node to ask: its URL, or its number on the local network [1]."),
         _option("--wallet", metavar="NAME", help="Wallet to act with [the current one]."),
@@ -42,25 +41,29 @@ def global_options() -> list[click.Parameter]:
         _option("--yes", "-y", "assume_yes", is_flag=True, help="Do not ask for confirmation."),
         _option("-v", "--verbose", count=True, default=0, callback=_remember_louder, help="Say more; -vv even more."),
         _option("--debug", is_flag=True, help="Show where an unexpected error came from."),
-    ]
+    )
 
 
-def write_options() -> list[click.Parameter]:
-    """The options of commands that send a transaction."""
-    return [
+def _write_options() -> tuple[click.Parameter, ...]:
+    return (
         _option("--dry-run", is_flag=True, help="Show what the ledger would do; sign and send nothing."),
         _option("--wait/--no-wait", "wait", help="Wait until the transaction is final [wait]."),
         _option("--timeout", type=click.IntRange(1, 86_400), metavar="SECONDS", help="How long to wait [60]."),
         _option("--tip", type=AMOUNT, metavar="AMOUNT", help="Paid to the proposer on top of the fee [0]."),
         _option("--build", "build_file", metavar="FILE", help="Write the unsigned transaction here; do not sign it."),
-    ]
+    )
+
+
+GLOBAL_OPTIONS = _global_options()
+"""The options that every command takes; they hold no state, so all commands share them."""
+WRITE_OPTIONS = _write_options()
+"""The options of commands that send a transaction."""
+_GLOBAL = frozenset(map(id, GLOBAL_OPTIONS))
+_WRITE = frozenset(map(id, WRITE_OPTIONS))
 
 
 class _Sections:
     """Help that lists a command's own options before the ones that every command takes."""
-
-    shared: frozenset[int]
-    writing: frozenset[int] = frozenset()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         command: Any = self
@@ -69,7 +72,7 @@ class _Sections:
             row = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if row is not None:
                 mark = id(param)
-                title = "Sending" if mark in self.writing else "Global options" if mark in self.shared else "Options"
+                title = "Sending" if mark in _WRITE else "Global options" if mark in _GLOBAL else "Options"
                 sections[title].append(row)
         if isinstance(command, click.Group):
             command.format_commands(ctx, formatter)
@@ -84,11 +87,8 @@ class Command(_Sections, click.Command):
 
     def __init__(self, *args: Any, writes: bool = False, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
-        shared, sending = global_options(), write_options() if writes else []
         self.writes = writes
-        self.shared = frozenset(map(id, shared))
-        self.writing = frozenset(map(id, sending))
-        self.params = [*self.params, *sending, *shared]
+        self.params = [*self.params, *(WRITE_OPTIONS if writes else ()), *GLOBAL_OPTIONS]
 
     def invoke(self, ctx: click.Context) -> Any:
         settings = ctx.ensure_object(Application).settings
@@ -107,9 +107,7 @@ class Group(_Sections, click.Group):
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
-        shared = global_options()
-        self.shared = frozenset(map(id, shared))
-        self.params = [*self.params, *shared]
+        self.params = [*self.params, *GLOBAL_OPTIONS]
 
 
 class DefaultGroup(Group):
@@ -127,26 +125,36 @@ class DefaultGroup(Group):
 
 
 class LazyGroup(Group):
-    """A group whose commands are loaded when they are used; what help lists of them is known without."""
+    """A group of which some commands are loaded when they are used."""
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **attributes: Any) -> None:
-        """Args: lazy: name to (`module:attribute`, one line of help)."""
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, str], summaries: Mapping[str, str] | None = None, **attributes: Any
+    ) -> None:
+        """
+        Args:
+            lazy: name to `module:attribute`.
+            summaries: one line of help for each command, so that help loads none of them.
+        """
         super().__init__(*args, **attributes)
         self._lazy = lazy
+        self._summaries = summaries
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._lazy)
+        return list(self._summaries or sorted({*self.commands, *self._lazy}))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._lazy:
-            return None
-        module, _, attribute = self._lazy[cmd_name][0].partition(":")
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name].partition(":")
         found: click.Command = getattr(importlib.import_module(module), attribute)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self._summaries is None:
+            super().format_commands(ctx, formatter)
+            return
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
+            formatter.write_dl(list(self._summaries.items()))
 
 
 application = click.make_pass_decorator(Application, ensure=True)

@@ -9,7 +9,21 @@ import click
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
-from cli.output import Column, amount, details, duration, local_time, memory, short, table
+from cli.output import (
+    Column,
+    amount,
+    brief_time,
+    details,
+    duration,
+    foreign,
+    local_time,
+    memory,
+    number,
+    plural,
+    short,
+    table,
+    zoned,
+)
 from cli.resolving import booking_id, gpu_id, pages
 from cli.types import AMOUNT, DURATION, HOURS, ID, MEMORY, TIME
 from cli.writing import Sent, write
@@ -164,7 +178,7 @@ def gpu_table(items: Any) -> str:
         Column("model", shrinks=True),
         Column("memory", right=True),
         Column("cores", right=True),
-        Column("price/h", right=True),
+        Column("AITBC/h", right=True),
         Column("status"),
         Column("free"),
         Column("region", shrinks=True, optional=True),
@@ -176,7 +190,7 @@ def gpu_table(items: Any) -> str:
             each.gpu["hardware"]["model"],
             memory(each.gpu["hardware"]["memory_mb"]),
             str(each.gpu["hardware"]["cuda_cores"]),
-            amount(each.gpu["terms"]["price_per_hour"]),
+            number(each.gpu["terms"]["price_per_hour"]),
             each.status,
             _free(each),
             each.gpu["hardware"]["region"] or "-",
@@ -334,7 +348,7 @@ def access(app: Application, which: str) -> None:
 
     chosen = booking_id(app, which, ("active",), renter=app.wallet().address_text)
     text = open_access(app, chosen)
-    app.show({"booking": chosen, "access": text}, lambda: text)
+    app.show({"booking": chosen, "access": text}, lambda: foreign(text))
 
 
 @gpu.command(writes=True)
@@ -361,9 +375,9 @@ def availability(app: Application, which: str, days: int, from_ms: int | None) -
     view = app.call("gpu.availability", gpu=gpu_id(app, which), days=days, from_ms=from_ms)
     slots = [(each.start_ms, each.end_ms, "free") for each in view.free]
     slots += [(each.start_ms, each.end_ms, f"booked {short(each.booking)}") for each in view.booked]
-    columns = (Column("from"), Column("until"), Column("for", right=True), Column(""))
+    columns = (Column(zoned("from")), Column(zoned("until")), Column("for", right=True), Column(""))
     rows = [
-        [local_time(start), local_time(end), duration((end - start) // 1_000), what]
+        [brief_time(start), brief_time(end), duration((end - start) // 1_000), what]
         for start, end, what in sorted(slots)
     ]
     app.show(view, lambda: table(columns, rows))
@@ -394,7 +408,7 @@ def beat(app: Application, gpus: tuple[str, ...]) -> None:
         Heartbeat(tuple(bytes.fromhex(each) for each in chosen[at : at + HEARTBEATS]))
         for at in range(0, len(chosen), HEARTBEATS)
     ]
-    write(app, actions, report=lambda _: ({"gpus": chosen}, [("alive", f"{len(chosen)} GPUs")]))
+    write(app, actions, report=lambda _: ({"gpus": chosen}, [("alive", plural(len(chosen), "GPU"))]))
 
 
 @gpu.command(writes=True)

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cli.context import Application
-from cli.output import Column, Pairs, amount, details, duration, local_time, short, table
+from cli.output import Column, Pairs, amount, brief_time, details, duration, local_time, number, short, table, zoned
 from cli.writing import Sent
 
 STATUSES = ("open", "claimed", "payload_shared", "delivered", "accepted", "cancelled", "expired")
@@ -20,8 +20,8 @@ def job_table(items: Any) -> str:
         Column("status"),
         Column("units", right=True),
         Column("unit"),
-        Column("price/unit", right=True),
-        Column("deadline"),
+        Column("AITBC/unit", right=True),
+        Column(zoned("deadline")),
         Column("renter", optional=True),
         Column("provider", optional=True),
         Column("wants", shrinks=True, optional=True),
@@ -33,8 +33,8 @@ def job_table(items: Any) -> str:
             each.status,
             units_done(each.job),
             UNITS.get(each.job["unit"], each.job["unit"]),
-            "booked" if each.job["booking"] else amount(each.job["unit_price"]),
-            local_time(each.job["deadline_ms"]),
+            "booked" if each.job["booking"] else number(each.job["unit_price"]),
+            brief_time(each.job["deadline_ms"]),
             short(each.job["renter"]),
             short((each.job["claim"] or {}).get("provider")),
             wanted(each.job["gpu_filter"]),

@@ -1,7 +1,6 @@
 """The command `aitbc`: its groups, and the one place where errors become messages and exit codes."""
 
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,17 +9,19 @@ import click
 from cli import output
 from cli.context import Application
 from cli.errors import DONE, classify
-from cli.framework import LazyGroup, write_options
+from cli.framework import WRITE_OPTIONS, LazyGroup
 
 GROUPS = {
-    "wallet": ("cli.wallet:wallet", "Keys, balances, payments, stake, offline signing, multisig accounts."),
-    "marketplace": ("cli.marketplace:marketplace", "List, find, quote and book GPUs; review what was rented."),
-    "client": ("cli.client:client", "Have jobs done: submit, follow, accept."),
-    "miner": ("cli.miner:miner", "Provide GPUs: register, take jobs, deliver, earn."),
-    "blockchain": ("cli.blockchain:blockchain", "Blocks, transactions, nodes, supply, proofs."),
-    "genesis": ("cli.genesis:genesis", "Build and check the file that a network starts from."),
-    "localnet": ("cli.localnet:localnet", "Run several nodes on this machine, break and watch them."),
+    "wallet": "Keys, balances, payments, stake, offline signing, multisig accounts.",
+    "marketplace": "List, find, quote and book GPUs; review what was rented.",
+    "client": "Have jobs done: submit, follow, accept.",
+    "miner": "Provide GPUs: register, take jobs, deliver, earn.",
+    "blockchain": "Blocks, transactions, nodes, supply, proofs.",
+    "genesis": "Build and check the file that a network starts from.",
+    "localnet": "Run several nodes on this machine, break and watch them.",
 }
+"""One module of the same name for each."""
+_PLACES = {name: f"cli.{name}:{name}" for name in GROUPS}
 
 _EPILOG = (
     "Environment: AITBC_NODE, AITBC_WALLET, AITBC_WALLET_PATH, AITBC_PASSPHRASE_FILE, AITBC_CONFIG_DIR, AITBC_OUTPUT, "
@@ -60,18 +61,16 @@ def _report(application: Application, error: BaseException, args: Sequence[str])
         output.note(error.format_message())
         return failure.exit_code
     if application.settings.debug and failure.code == 4999:
+        import traceback
+
         click.echo("".join(traceback.format_exception(error)), err=True)
     if _wants_json(application, args):
         output.json_failure(failure.to_json())
     else:
-        output.note(f"{click.style('Error:', fg='red', bold=True)} {output.clean(failure.message)}")
+        output.note(failure.message, "Error:")
         if failure.hint and failure.hint != failure.message:
-            output.note(f"{click.style('Hint:', bold=True)} {_clean_lines(failure.hint)}")
+            output.note(failure.hint, "Hint:")
     return failure.exit_code
-
-
-def _clean_lines(text: str) -> str:
-    return "\n".join(output.clean(line) for line in text.split("\n"))
 
 
 def _wants_json(application: Application, args: Sequence[str]) -> bool:
@@ -103,7 +102,12 @@ def _install_completion(ctx: click.Context, _: click.Parameter, value: str | Non
 
 
 @click.command(
-    cls=Root, name="aitbc", lazy=GROUPS, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=Root,
+    name="aitbc",
+    lazy=_PLACES,
+    summaries=GROUPS,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it.")
 @click.option(
@@ -118,9 +122,7 @@ def aitbc() -> None:
     """Rent GPUs, and rent out yours, on a ledger that settles every second of it."""
 
 
-_SENDING = write_options()
-aitbc.params += _SENDING
-aitbc.writing = frozenset(map(id, _SENDING))
+aitbc.params += WRITE_OPTIONS
 
 
 def main() -> None:

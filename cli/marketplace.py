@@ -9,7 +9,7 @@ from cli.context import Application
 from cli.errors import NothingFound
 from cli.framework import DefaultGroup, Group, application
 from cli.gpu import duration_options, gpu, seconds_of
-from cli.output import Column, amount, details, local_time, short, table
+from cli.output import Column, amount, brief_time, details, number, plural, short, table, zoned
 from cli.resolving import booking_id, gpu_id, job_id
 from cli.types import ID, TIME
 from cli.writing import write
@@ -52,19 +52,19 @@ def reviews(app: Application, gpu: str, limit: int) -> None:
     view = app.call("gpu.reviews", gpu=gpu_id(app, gpu), limit=limit)
     columns = (
         Column("rating"),
-        Column("when"),
+        Column(zoned("when")),
         Column("renter"),
-        Column("paid", right=True),
+        Column("paid, AITBC", right=True),
         Column("fee paid", right=True, optional=True),
         Column("comment", shrinks=True),
     )
     rows = [
         [
             "★" * int(each.review["rating"]),
-            local_time(each.review["time_ms"]),
+            brief_time(each.review["time_ms"]),
             short(each.review["author"]),
-            amount(each.review["paid"]),
-            amount(each.review["fee"]),
+            number(each.review["paid"]),
+            number(each.review["fee"]),
             each.comment or "",
         ]
         for each in view.items
@@ -78,8 +78,8 @@ def rating_line(rating: Any) -> str:
     if not rating.reviews:
         return "no reviews yet"
     average = f"{rating.average_hundredths // 100}.{rating.average_hundredths % 100:02d}"
-    by = f"in {rating.reviews} reviews by {rating.renters} renters, who paid {amount(rating.fees)} in fees"
-    return f"{average} of 5 {by}"
+    by = f"{plural(rating.reviews, 'review')} by {plural(rating.renters, 'renter')}"
+    return f"{average} of 5 in {by}, for {amount(rating.fees)} in fees"
 
 
 @marketplace.group(cls=DefaultGroup, default="add")

@@ -11,7 +11,7 @@ from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
 from cli.gpu import beat, gpu_table, registration_options, registration_report, registration_summary, registrations
 from cli.jobs import job_table, list_options, read_content, show_jobs
-from cli.output import Column, amount, details, local_time, short, table
+from cli.output import Column, amount, brief_time, details, foreign, number, short, table, zoned
 from cli.resolving import gpu_id, job_id, pages
 from cli.types import ID
 from cli.wallet_account import new_profile
@@ -165,7 +165,7 @@ def payload(app: Application, job: str, encrypted: str | None, out: str | None) 
         app.show({"job": chosen, "file": out}, lambda: details([("job", chosen), ("input", out)]))
         return
     text = content.decode("utf-8", "backslashreplace")
-    app.show({"job": chosen, "payload": text}, lambda: text)
+    app.show({"job": chosen, "payload": text}, lambda: foreign(text))
 
 
 def _sealed_message(app: Application, chosen: str) -> bytes:
@@ -289,8 +289,8 @@ def earnings(app: Application) -> None:
         Column("what"),
         Column("id"),
         Column("status"),
-        Column("from"),
-        Column("earned", right=True),
+        Column(zoned("from")),
+        Column("earned, AITBC", right=True),
         Column("market fee", right=True, optional=True),
     )
     keys = ("what", "id", "status", "from_ms", "net", "fee")
@@ -300,7 +300,7 @@ def earnings(app: Application) -> None:
         "items": [dict(zip(keys, (*row[:4], str(row[4]), str(row[5])), strict=True)) for row in rows],
     }
     cells = [
-        [what, short(identifier), status, local_time(since), amount(paid), amount(taken)]
+        [what, short(identifier), status, brief_time(since), number(paid), number(taken)]
         for what, identifier, status, since, paid, taken in sorted(rows, key=lambda row: -row[3])
     ]
     total = details([("earned", amount(net)), ("market fee", amount(fee))])

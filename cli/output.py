@@ -7,15 +7,17 @@ could steer a terminal is taken out of it.
 
 import json
 import os
-import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 FORMATS = ("table", "json", "yaml", "ndjson")
 COIN = 10**9
@@ -57,24 +59,26 @@ def show(form: str, data: Any, human: Callable[[], str]) -> None:
     if form == "table":
         text = human()
         if text:
-            click.echo(text, color=_colored(sys.stdout))
+            # Nothing may be taken out of it here: what is not for this terminal was never put in.
+            click.echo(text, color=True)
         return
     value = plain(data)
     if form == "ndjson":
         items = value.get("items", value) if isinstance(value, dict) else value
         for item in items if isinstance(items, list) else [items]:
-            click.echo(json.dumps(item, ensure_ascii=False))
+            click.echo(json.dumps(item, ensure_ascii=sys.stdout.isatty()))
     elif form == "yaml":
         import yaml
 
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()))
 
 
-def note(text: str) -> None:
-    """Say something that is not data."""
-    click.echo(text, err=True, color=_colored(sys.stderr))
+def note(text: str, label: str = "") -> None:
+    """Say something that is not data, after a label in bold."""
+    shown = f"{click.style(label, bold=True)} " if label else ""
+    click.echo(shown + clean_lines(text), err=True, color=_colored(sys.stderr))
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], empty: str = "Nothing found.") -> str:
@@ -87,7 +91,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], empty: str =
     limit = terminal_width()
     if limit is not None:
         shown = _fit(columns, widths, limit)
-    lines = [click.style(_line(columns, widths, shown, [column.title for column in columns]), bold=True)]
+    header = _line(columns, widths, shown, [column.title for column in columns])
+    lines = [click.style(header, bold=True) if _colored(sys.stdout) else header]
     lines += [_line(columns, widths, shown, row) for row in cells]
     return "\n".join(lines)
 
@@ -138,6 +143,16 @@ def clean(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
+def clean_lines(text: str) -> str:
+    """The same for text of several lines."""
+    return "\n".join(map(clean, text.split("\n")))
+
+
+def foreign(text: str) -> str:
+    """A whole text of someone else, to be shown: cleaned for a terminal, untouched for a file or a program."""
+    return clean_lines(text) if sys.stdout.isatty() else text
+
+
 def width(text: str) -> int:
     """Cells that a text takes on a terminal."""
     if text.isascii():
@@ -156,9 +171,13 @@ def cut(text: str, limit: int) -> str:
 
 def terminal_width() -> int | None:
     """Cells in a line; None where nothing limits it."""
-    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
         return None
-    return shutil.get_terminal_size((100, 24)).columns
 
 
 def _colored(stream: Any) -> bool:
@@ -167,10 +186,62 @@ def _colored(stream: Any) -> bool:
 
 def amount(base_units: str | int) -> str:
     """Base units as AITBC with unit, without trailing zeros."""
+    return f"{number(base_units)} AITBC"
+
+
+def number(base_units: str | int) -> str:
+    """The same without unit, for columns whose title names it."""
     value = int(base_units)
     whole, part = divmod(abs(value), COIN)
     fraction = f".{part:09d}".rstrip("0") if part else ""
-    return f"{'-' if value < 0 else ''}{whole:,}{fraction} AITBC"
+    return f"{'-' if value < 0 else ''}{whole:,}{fraction}"
+
+
+_MONEY = frozenset(
+    "amount stake locked collateral collateral_freed price_per_hour gross net fee refund forfeited paid payment".split()
+)
+
+
+def event_amounts(pairs: Iterable[dict[str, str]]) -> str:
+    """The amounts of an event: money in AITBC, times in local time, anything else as it is."""
+    told = []
+    for pair in pairs:
+        name, value = pair["name"], pair["value"]
+        shown = local_time(int(value)) if name.endswith("_ms") else amount(value) if name in _MONEY else value
+        told.append(f"{name.removesuffix('_ms').replace('_', ' ')} {shown}")
+    return ", ".join(told)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 review`, `2 reviews`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def brief_time(ms: int | None) -> str:
+    """A local time for a column whose title names the zone (see `zoned`); the year only where it is another."""
+    if not ms:
+        return "-"
+    try:
+        moment = _moment(ms)
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+    return moment.strftime("%m-%d %H:%M:%S" if moment.year == _now().year else "%Y-%m-%d %H:%M")
+
+
+def zoned(title: str) -> str:
+    """The title of a column of times: `from (CET)`."""
+    return f"{title} ({_now().strftime('%Z')})"
+
+
+def _moment(ms: int) -> "datetime":
+    """A time in this machine's zone. Raises OverflowError, ValueError or OSError if it is out of range."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(ms / 1_000).astimezone()
+
+
+def _now() -> "datetime":
+    return _moment(time.time_ns() // 1_000_000)
 
 
 def local_time(ms: int | None) -> str:
@@ -178,7 +249,7 @@ def local_time(ms: int | None) -> str:
     if not ms:
         return "-"
     try:
-        return datetime.fromtimestamp(ms / 1_000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+        return _moment(ms).strftime("%Y-%m-%d %H:%M:%S %Z")
     except (OverflowError, ValueError, OSError):
         return f"{ms} ms"
 

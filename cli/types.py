@@ -2,7 +2,6 @@
 
 import re
 import time
-from datetime import datetime
 from typing import Any
 
 import click
@@ -62,6 +61,8 @@ def parse_hours(text: str) -> int:
 
 def parse_time(text: str) -> int:
     """Milliseconds since 1970 of an ISO time (local unless it names a zone) or of `+2h` from now. Raises ValueError."""
+    from datetime import datetime
+
     text = text.strip()
     if text.startswith("+"):
         return time.time_ns() // 1_000_000 + parse_duration(text[1:]) * 1_000

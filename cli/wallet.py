@@ -8,11 +8,8 @@ import click
 
 from cli.context import Application
 from cli.errors import BadInput, PassphraseNeeded
-from cli.framework import Group, application
+from cli.framework import LazyGroup, application
 from cli.output import Column, details, local_time, table
-from cli.wallet_account import ACCOUNT_COMMANDS
-from cli.wallet_multisig import MULTISIG_COMMANDS
-from cli.wallet_offline import OFFLINE_COMMANDS
 
 if TYPE_CHECKING:
     from wallet.wallet_file import Wallet
@@ -22,7 +19,18 @@ _KINDS = {"hd": "recovery words", "simple": "one key", "watch": "watched"}
 _LARGEST_SECRET_FILE = 4_096
 
 
-@click.group(cls=Group)
+_ACCOUNT = ("balance", "history", "send", "payout", "stake", "unstake", "staking_info", "profile")
+_OFFLINE = ("build", "sign", "submit", "verify")
+_MULTISIG = ("multisig_create", "multisig_propose", "multisig_sign", "multisig_list")
+_ELSEWHERE = {
+    name.replace("_", "-"): f"cli.{module}:{name}"
+    for module, names in (("wallet_account", _ACCOUNT), ("wallet_offline", _OFFLINE), ("wallet_multisig", _MULTISIG))
+    for name in names
+}
+"""What needs more than the keys is loaded when it is used."""
+
+
+@click.group(cls=LazyGroup, lazy=_ELSEWHERE)
 def wallet() -> None:
     """Keys, balances, payments, stake, offline signing, multisig accounts."""
 
@@ -168,8 +176,8 @@ def list_(app: Application) -> None:
     keystore = app.keystore()
     wallets, problems = keystore.scan()
     current = keystore.current_name()
-    columns = (Column(""), Column("name", shrinks=True), Column("kind"), Column("address", shrinks=True))
-    rows = [["*" if w.name == current else "", w.name, _KINDS[w.kind], w.address_text] for w in wallets]
+    columns = (Column(""), Column("name", shrinks=True), Column("address"), Column("kind", optional=True))
+    rows = [["*" if w.name == current else "", w.name, w.address_text, _KINDS[w.kind]] for w in wallets]
     empty = "There is no wallet yet. `aitbc wallet create` makes one."
     app.show([_public(each, current) for each in wallets], lambda: table(columns, rows, empty))
     for problem in problems:
@@ -278,7 +286,3 @@ def _lines(each: "Wallet", current: str | None) -> list[tuple[str, str]]:
     if each.can_sign and not each.passphrase_needed:
         lines.append(("passphrase", "none"))
     return lines
-
-
-for _command in (*ACCOUNT_COMMANDS, *OFFLINE_COMMANDS, *MULTISIG_COMMANDS):
-    wallet.add_command(_command)

@@ -11,7 +11,19 @@ import click
 from cli.context import Application
 from cli.errors import BadInput
 from cli.framework import Command, DefaultGroup, application
-from cli.output import Column, amount, details, duration, local_time, plain, short, table
+from cli.output import (
+    Column,
+    amount,
+    brief_time,
+    details,
+    duration,
+    local_time,
+    number,
+    plain,
+    short,
+    table,
+    zoned,
+)
 from cli.proofs import write_proof
 from cli.types import AMOUNT, DURATION, parse_amount
 from cli.writing import Sent, write
@@ -61,21 +73,21 @@ def history(app: Application, account: str | None, limit: int, cursor: str | Non
     """Show what concerned an account [that of the wallet], newest first."""
     view = app.call("account.history", address=app.account_text(account), limit=limit, cursor=cursor)
     columns = (
-        Column("time"),
+        Column(zoned("time")),
         Column("height", right=True),
         Column("what", shrinks=True),
-        Column("in / out", right=True),
+        Column("AITBC", right=True),
         Column("fee", right=True, optional=True),
         Column("transaction"),
         Column("memo", shrinks=True, optional=True),
     )
     rows = [
         [
-            local_time(entry.time_ms),
+            brief_time(entry.time_ms),
             str(entry.height),
             _what(entry),
             _moved(entry, view.address),
-            amount(entry.fee) if int(entry.fee) else "",
+            number(entry.fee) if int(entry.fee) else "",
             short(entry.txid) if entry.txid else "by itself",
             entry.memo,
         ]
@@ -130,7 +142,7 @@ def _moved(entry: Any, address: str) -> str:
             if pair["id"] == address:
                 flows = _FLOWS.get((event["kind"], pair["role"]), {})
                 total += sum(sign * amounts.get(name, 0) for name, sign in flows.items())
-    return f"{'+' if total > 0 else ''}{amount(total)}" if total else ""
+    return f"{'+' if total > 0 else ''}{number(total)}" if total else ""
 
 
 @click.command(cls=Command, writes=True)
@@ -163,11 +175,11 @@ def payout(app: Application, file: str, desc: str) -> None:
 
     payments = _read_payments(file)
     actions = []
-    for number, (recipient, value) in enumerate(payments, 1):
+    for position, (recipient, value) in enumerate(payments, 1):
         try:
             actions.append(Transfer(app.address(recipient), NATIVE_ASSET, value))
         except BadInput as error:
-            raise BadInput(f"Payment {number}: {error.message}", error.hint) from error
+            raise BadInput(f"Payment {position}: {error.message}", error.hint) from error
     for action in actions:
         action.validate()
     total = sum(value for _, value in payments)
@@ -190,35 +202,39 @@ def _read_payments(file: str) -> list[tuple[str, int]]:
     if not 1 <= len(rows) <= MAXIMUM_PAYMENTS:
         raise BadInput(f"The file has {len(rows)} payments.", f"One transaction carries 1 to {MAXIMUM_PAYMENTS:,}.")
     payments = []
-    for number, (recipient, value) in enumerate(rows, 1):
+    for position, (recipient, value) in enumerate(rows, 1):
         try:
             payments.append((recipient, parse_amount(value)))
         except ValueError as error:
-            raise BadInput(f"Payment {number}: {error}.", "Amounts are in AITBC with at most nine decimals.") from error
+            raise BadInput(
+                f"Payment {position}: {error}.", "Amounts are in AITBC with at most nine decimals."
+            ) from error
     return payments
 
 
 def _csv_rows(text: str) -> list[tuple[str, str]]:
+
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)]
     if rows and [cell.lower() for cell in rows[0][:2]] == ["address", "amount"]:
         rows = rows[1:]
-    for number, row in enumerate(rows, 1):
+    for position, row in enumerate(rows, 1):
         if len(row) < 2:
-            raise BadInput(f"Payment {number} has no amount.", "Each line is: address,amount")
+            raise BadInput(f"Payment {position} has no amount.", "Each line is: address,amount")
     return [(row[0], row[1]) for row in rows]
 
 
 def _json_rows(text: str) -> list[tuple[str, str]]:
+
     try:
         plain = json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError, InvalidOperation) as error:
         raise BadInput("The file is not JSON.", 'Write a list of {"address": …, "amount": …}.') from error
     rows = []
-    for number, item in enumerate(plain, 1):
+    for position, item in enumerate(plain, 1):
         fields = item if isinstance(item, dict) else {}
         recipient, value = fields.get("address"), fields.get("amount")
         if not isinstance(recipient, str) or isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
-            raise BadInput(f"Payment {number} lacks address or amount.", 'Each is {"address": …, "amount": …}.')
+            raise BadInput(f"Payment {position} lacks address or amount.", 'Each is {"address": …, "amount": …}.')
         rows.append((recipient, f"{value:f}" if isinstance(value, Decimal) else str(value)))
     return rows
 
@@ -327,6 +343,3 @@ def new_profile(app: Application, name: str | None, contact: str | None, *, publ
     action = SetProfile(Profile(*chosen, key))
     encode_record(action)
     return action
-
-
-ACCOUNT_COMMANDS = (balance, history, send, payout, stake, unstake, staking_info, profile)

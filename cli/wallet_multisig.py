@@ -8,7 +8,7 @@ import click
 from cli.context import Application
 from cli.errors import AmbiguousId, BadInput, NothingFound
 from cli.framework import Command, application
-from cli.output import Column, amount, details, local_time, short, table
+from cli.output import Column, amount, details, local_time, number, short, table
 from cli.resolving import pages
 from cli.types import AMOUNT, DURATION, ID
 from cli.wallet_offline import read_actions
@@ -19,7 +19,7 @@ from cli.writing import Sent, write
 @click.option("--threshold", type=click.IntRange(1, 32), required=True, help="How many members must approve.")
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
 @application
-def create(app: Application, threshold: int, members: tuple[str, ...]) -> None:
+def multisig_create(app: Application, threshold: int, members: tuple[str, ...]) -> None:
     """Make an account that acts when enough of its MEMBERs (addresses, or wallets by name) approve."""
     from chain.actions.multisig import CreateMultisig
 
@@ -44,7 +44,9 @@ def create(app: Application, threshold: int, members: tuple[str, ...]) -> None:
 )
 @click.option("--expires", type=DURATION, default="7d", show_default=True, help="How long it can be approved.")
 @application
-def propose(app: Application, account: str, actions: str | None, payment: tuple[str, int] | None, expires: int) -> None:
+def multisig_propose(
+    app: Application, account: str, actions: str | None, payment: tuple[str, int] | None, expires: int
+) -> None:
     """Propose what a multisig ACCOUNT of yours should do, and approve it yourself."""
     from chain.actions.accounts import Transfer
     from chain.actions.multisig import ProposeActions
@@ -75,7 +77,7 @@ def propose(app: Application, account: str, actions: str | None, payment: tuple[
 @click.argument("proposal", type=ID)
 @click.option("--account", metavar="ADDRESS", help="The multisig account; looked for among yours if left out.")
 @application
-def sign(app: Application, proposal: str, account: str | None) -> None:
+def multisig_sign(app: Application, proposal: str, account: str | None) -> None:
     """Approve a PROPOSAL; the approval that reaches the threshold executes it."""
     from chain.actions.multisig import ApproveProposal, Proposal
     from chain.schema import from_json
@@ -131,7 +133,7 @@ def _proposal_lines(app: Application, record: Any) -> list[str]:
 @click.command("multisig-list", cls=Command)
 @click.argument("account", required=False, metavar="[ACCOUNT]")
 @application
-def list_(app: Application, account: str | None) -> None:
+def multisig_list(app: Application, account: str | None) -> None:
     """List the multisig accounts of the wallet, or show one with its open proposals."""
     if account is not None:
         _show_one(app, app.account_text(account))
@@ -139,14 +141,14 @@ def list_(app: Application, account: str | None) -> None:
     found = list(pages(app, "multisig.list", member=app.wallet().address_text))
     columns = (
         Column("account", shrinks=True),
-        Column("balance", right=True),
+        Column("AITBC", right=True),
         Column("needs"),
         Column("open proposals", right=True),
     )
     rows = [
         [
             each.address,
-            amount(each.balance),
+            number(each.balance),
             f"{each.multisig['threshold']} of {len(each.multisig['members'])}",
             str(len(each.multisig["proposals"])),
         ]
@@ -176,6 +178,3 @@ def _show_one(app: Application, address: str) -> None:
             ("  expires", local_time(record.expires_ms)),
         ]
     app.show({"account": view, "proposals": proposals}, lambda: details(lines))
-
-
-MULTISIG_COMMANDS = (create, propose, sign, list_)

@@ -89,7 +89,7 @@ def sign(app: Application, file: str, out: str) -> None:
         raise BadInput(f"{file} is signed already.", "Send it with `aitbc wallet submit FILE`.")
     if body.public_key != wallet.public_key or body.sender != wallet.address:
         raise WrongWallet(wallet=wallet.name)
-    if app.form == "table" or not app.settings.assume_yes:
+    if app.tells:
         output.note(details(_all_lines(body, wallet.prefix), indent="  "))
     app.confirm("Sign this transaction?")
     transaction = sign_body(app.unlock(wallet), body)
@@ -159,6 +159,3 @@ def _require_signature(transaction: "Transaction") -> None:
 
 def _all_lines(body: "Body", prefix: str) -> list[tuple[str, str]]:
     return [*describe(body, prefix), ("valid until", local_time(body.valid_until_ms))]
-
-
-OFFLINE_COMMANDS = (build, sign, submit, verify)

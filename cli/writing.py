@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from cli import output
 from cli.context import Application
-from cli.errors import UNREACHABLE, CliError, Refused, StillWaiting, explain
+from cli.errors import INTERRUPTED, UNREACHABLE, CliError, Refused, StillWaiting, explain
 from cli.output import Pairs, amount, details, local_time
 
 if TYPE_CHECKING:
     from chain.action import Action
     from chain.interface import Simulation
     from chain.transaction import Body, Transaction
+    from wallet.client import NodeUnreachable
     from wallet.transactions import Network
     from wallet.wallet_file import Wallet
 
@@ -34,6 +35,22 @@ class SentButUnknown(CliError):
     code = 4011
     name = "sent_but_unknown"
     exit_code = UNREACHABLE
+
+
+class InterruptedWait(CliError):
+    """The person had enough of waiting for a transaction."""
+
+    code = 4007
+    name = "interrupted"
+    exit_code = INTERRUPTED
+
+
+def _later(txid: str) -> str:
+    return f"It may still become final. Ask later with `aitbc blockchain transaction {txid}`."
+
+
+def _lost(txid: str, fate: str, error: "NodeUnreachable") -> SentButUnknown:
+    return SentButUnknown(f"The transaction {fate}, but the node was lost. {error.message}", _later(txid), txid=txid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +107,7 @@ def write(
         return
     if judged:
         require_success(simulation)
-    if app.form == "table" or app.settings.verbosity or (app.at_terminal() and not app.settings.assume_yes):
+    if app.tells:
         output.note(_summary(body, network, wallet, summary))
     app.confirm("Sign and send this transaction?")
     transaction = _sign_and_submit(app, wallet, network, body, actions, memo)
@@ -117,9 +134,10 @@ def await_result(app: Application, txid: str, fee: int) -> Sent:
         reason = f" The node is {waiting}." if waiting else ""
         raise StillWaiting(error.message + reason, error.hint, txid=txid) from error
     except NodeUnreachable as error:
-        hint = f"It may still become final. Ask later with `aitbc blockchain transaction {txid}`."
-        raise SentButUnknown(
-            f"The transaction was sent, but then {error.message[:1].lower()}{error.message[1:]}", hint, txid=txid
+        raise _lost(txid, "was sent", error) from error
+    except KeyboardInterrupt as error:
+        raise InterruptedWait(
+            "Interrupted while waiting; the transaction was sent.", _later(txid), txid=txid
         ) from error
     result = view.result or {}
     return Sent(txid, True, view.height, view.time_ms, int(result.get("fee", fee)), tuple(result.get("events", ())))
@@ -228,6 +246,7 @@ def _sign_and_submit(
     app: Application, wallet: "Wallet", network: "Network", body: "Body", actions: Sequence["Action"], memo: str
 ) -> "Transaction":
     """Sign and hand in. Where commands of one account race, whoever comes late takes the next sequence."""
+    from wallet.client import NodeUnreachable
     from wallet.transactions import TransactionRejected, sign, submit
 
     attempts = ATTEMPTS
@@ -236,6 +255,8 @@ def _sign_and_submit(
         app.note(f"Sending transaction {transaction.txid.hex()} …")
         try:
             submit(app.client(), transaction)
+        except NodeUnreachable as error:
+            raise _lost(transaction.txid.hex(), "may have been sent", error) from error
         except TransactionRejected as error:
             attempts -= 1
             if error.rejection not in _TAKEN or not attempts:

@@ -313,10 +313,12 @@ class LedgerExecutor:
             return self._head
 
     def persist(self, blocks: Sequence[Block], certificates: Sequence[Certificate]) -> None:
-        """Keep candidates and certificates above the head, in one synced write."""
+        """Keep candidates and certificates above the head, in one synced write.
+
+        Takes no turn: a vote to skip a view must not wait until a heavy block has been executed.
+        """
         if blocks or certificates:
-            with self._turn:
-                self._store.persist(blocks, certificates)
+            self._store.persist(blocks, certificates)
 
     def candidates(self) -> Sequence[Block]:
         """Every persisted block above the head."""

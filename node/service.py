@@ -51,6 +51,8 @@ MALFORMED_POINTS = 100
 BAD_TRANSACTION_POINTS = 20
 PEER_TRANSACTION_BYTES = 4 << 20
 """Envelopes of one peer that wait for admission; above it nothing more is read from that peer."""
+ENVELOPE_OVERHEAD_BYTES = 128
+"""What a message, and each envelope in it, counts beside its bytes, so that no number of empty ones is free."""
 
 _log = logging.getLogger(__name__)
 
@@ -247,6 +249,7 @@ class Node:
         failure = await self.driver.wait_failed()
         if self._failure is None and not self._stopping:
             self._failure = failure
+            self._stopping = True  # from here on, `stop` waits for this end instead of beginning another
             known = isinstance(failure, LedgerError)
             _log.critical("the node stops: %s", failure, exc_info=None if known else failure)
             self._closing = asyncio.create_task(self._close())
@@ -389,7 +392,7 @@ class Node:
         return self.links.send(peer, encode_message(Transactions(tuple(envelopes))), Priority.NORMAL)
 
     def _take_transactions(self, peer: bytes, envelopes: tuple[bytes, ...]) -> Awaitable[None] | None:
-        size = sum(map(len, envelopes))
+        size = sum(map(len, envelopes)) + ENVELOPE_OVERHEAD_BYTES * (len(envelopes) + 1)
         self._admitting[peer] = self._admitting.get(peer, 0) + size
         task = self._spawn(self._admit(peer, envelopes, size))
         # Votes come over the same link, so only a flood is made to wait.

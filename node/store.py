@@ -12,6 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -379,7 +380,7 @@ class Store(StoreReader):
         for node_key in trie.stale:
             recent.pop(node_key, None)
         recent.update(trie.nodes)
-        for node_key in list(recent)[: max(0, len(recent) - NODE_CACHE_ENTRIES)]:
+        for node_key in list(islice(recent, max(0, len(recent) - NODE_CACHE_ENTRIES))):
             del recent[node_key]
 
 

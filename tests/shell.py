@@ -29,7 +29,7 @@ class RunningNode:
         people = [Person(name) for name in PEOPLE[:3]]
         self.layout = lay_out(folder, authorities, people=people, parameters=UNHURRIED, timing=FAST)
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="node")
+        self.thread = threading.Thread(target=self.loop.run_forever, name="node", daemon=True)
         self.thread.start()
         self.node = self.run(self._start())
         host, port = self.layout.configurations[0].rpc.listen

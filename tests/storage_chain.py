@@ -12,7 +12,7 @@ from chain.certificate import Certificate, VoteKind
 from chain.crypto.hashing import sha256
 from chain.result import Event, SystemResult, TransactionResult, results_root
 from chain.state import trie
-from node.store import SYSTEM_INDEX, FinalizedBatch
+from node.store import SYSTEM_INDEX, FinalizedBatch, Store
 
 CHAIN_ID = "storage-00112233"
 GENESIS_HASH = sha256(b"genesis file of " + CHAIN_ID.encode())
@@ -110,3 +110,9 @@ class Chain:
                 self.state.pop(key, None)
             else:
                 self.state[key] = value
+
+
+def grow(store: Store, chain: Chain, blocks: int) -> None:
+    """Commit that many blocks more."""
+    for _ in range(blocks):
+        store.commit(chain.advance())

@@ -18,7 +18,6 @@ from chain.certificate import (
     verify_certificate,
 )
 from node.consensus.candidates import Candidates
-from node.consensus.epochs import is_last_of_epoch
 from node.consensus.events import (
     Broadcast,
     BuildBlock,
@@ -37,6 +36,7 @@ from node.consensus.events import (
     Started,
     Timer,
 )
+from node.consensus.headers import header_fault
 from node.consensus.rounds import Round, Rounds
 from node.consensus.timing import weight_budget
 from node.consensus.votes import VoteBook
@@ -351,7 +351,7 @@ class Core:
         block = proposal.block
         header = block.header
         if block.hash == self._head.hash:
-            repeated, executed = True, True
+            repeated = True
         else:
             if header.height != self._head.height + 1:
                 return
@@ -359,11 +359,13 @@ class Core:
             if fault is not None:
                 self._reject(found, fault)
                 return
-            repeated, executed = header.view < proposal.view, self._executed(block)
+            repeated = header.view < proposal.view
         anchor = self._rounds.anchor(proposal.view, block.hash if repeated else self._head.hash)
         if anchor is None and repeated:
             self._fetch_certificates((header.view, proposal.view - 1))
             return
+        # Nobody judges the time of a repeated block, so it is run only now that it is known to be certified.
+        executed = block.hash == self._head.hash or self._executed(block)
         gap = self._rounds.lacking(self._rounds.base if anchor is None else anchor.view, proposal.view)
         if gap is not None:
             self._fetch_certificates(gap)
@@ -382,26 +384,15 @@ class Core:
             self._nullify()
 
     def _fault(self, block: Block, view: int, received_ms: int) -> str | None:
-        """Why the header of a block above the head is invalid, or None; what lies below is the executor's."""
+        """Why a proposal above the head is invalid, or None as far as is known."""
         header = block.header
-        author = self._leader(header.view) if header.view >= 1 else None
-        ends_epoch = is_last_of_epoch(header.height, self._settings.epoch_blocks)
-        if header.chain_id != self._settings.chain_id or header.epoch != self._epoch:
-            return "proposal for another chain or epoch"
-        if header.parent_hash != self._head.hash or header.view > view:
-            return "proposal on another parent or from a later view"
-        if author is None or header.proposer != author.operator:
-            return "proposal by another proposer than its view's leader"
-        if header.authorities_hash != self._authorities_hash:
-            return "proposal for another authority set"
-        if ends_epoch != (header.next_authorities_hash is not None):
-            return "proposal names the next authority set at the wrong height"
-        if header.time_ms <= self._head.time_ms:
-            return "proposal not later than its parent"
+        fault = header_fault(header, view, self._head, self._authorities_hash, self._settings)
+        if fault is not None:
+            return fault
         invalid = self._candidates.fault(block.hash)
         if invalid is not None:
             return f"proposal is invalid: {invalid}"
-        if header.view == view and author.node_key != self._node_key:
+        if header.view == view and self._leader(view).node_key != self._node_key:
             accepted = self._timing.accepts_time(header.time_ms, self._head.time_ms, received_ms, self._failed())
             return None if accepted else "proposal with an unacceptable time"
         return None

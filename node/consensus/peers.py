@@ -4,11 +4,16 @@ A message of the next epoch may overtake the block that begins it; keeping the f
 rebroadcasts at every epoch boundary.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from node.network.messages import Certificates, ConsensusMessage, Proposal, Votes
 
 MAXIMUM_EARLY_MESSAGES = 8
+BLOCKS_PER_INTERVAL = 4
+"""Requests for a block that one peer may make in an interval: each costs as much as a block is large."""
+REQUESTS_PER_INTERVAL = 16
+"""Requests for certificates likewise."""
 _NEVER = -(1 << 62)
 
 
@@ -17,6 +22,9 @@ class _Peer:
     answered_at: int = _NEVER
     reported_at: int = _NEVER
     reported_height: int = -1
+    served_since: int = _NEVER
+    blocks_served: int = 0
+    requests_served: int = 0
     early_proposal: tuple[int, Proposal] | None = None
     early: list[tuple[int, ConsensusMessage]] = field(default_factory=list)
 
@@ -34,9 +42,9 @@ class Peers:
     def remove(self, peer: bytes) -> None:
         self._peers.pop(peer, None)
 
-    def turn(self, number: int) -> bytes | None:
-        """One of the peers, each in its turn."""
-        keys = sorted(self._peers)
+    def turn(self, number: int, preferred: Container[bytes]) -> bytes | None:
+        """One of the preferred peers, or of all if none of those is linked; each in its turn."""
+        keys = sorted(key for key in self._peers if key in preferred) or sorted(self._peers)
         return keys[number % len(keys)] if keys else None
 
     def may_answer(self, peer: bytes, now: int, interval: int) -> bool:
@@ -46,6 +54,28 @@ class Peers:
             return False
         known.answered_at = now
         return True
+
+    def may_serve_block(self, peer: bytes, now: int, interval: int) -> bool:
+        """Whether its request for a block is answered; a few in each interval are."""
+        known = self._served(peer, now, interval)
+        if known is None or known.blocks_served >= BLOCKS_PER_INTERVAL:
+            return False
+        known.blocks_served += 1
+        return True
+
+    def may_serve_certificates(self, peer: bytes, now: int, interval: int) -> bool:
+        """Whether its request for certificates is answered; some in each interval are."""
+        known = self._served(peer, now, interval)
+        if known is None or known.requests_served >= REQUESTS_PER_INTERVAL:
+            return False
+        known.requests_served += 1
+        return True
+
+    def _served(self, peer: bytes, now: int, interval: int) -> _Peer | None:
+        known = self._peers.get(peer)
+        if known is not None and now - known.served_since >= interval:
+            known.served_since, known.blocks_served, known.requests_served = now, 0, 0
+        return known
 
     def may_report(self, peer: bytes, height: int, now: int, interval: int) -> bool:
         """Whether its claim of a height is reported now: a greater one, or once per interval."""

@@ -128,9 +128,7 @@ class Simplex(Core):
             case CertificatesRequest():
                 self._on_certificates_request(peer, message)
             case BlockRequest():
-                block = self._candidates.find(message.block_hash)
-                answer = ServeBlock(peer, message.block_hash) if block is None else Send(peer, BlockResponse(block))
-                self._effects.append(answer)
+                self._on_block_request(peer, message.block_hash)
             case BlockResponse():
                 self._on_block(peer, message.block)
             case CandidateAnnounce():
@@ -183,10 +181,8 @@ class Simplex(Core):
                 return
         if self._view <= vote.view <= self._view + PROPOSAL_WINDOW:
             self._keep(proposal, vote)
-        parent = header.parent_hash
-        if header.height == self._head.height + 2 and self._candidates.find(parent) is None:
-            self._want(parent, peer)
-        elif header.height > self._head.height + 2:
+        # Its parent is fetched because of the finalization that came with it: a leader's word is no reason to.
+        if header.height > self._head.height + 2:
             self._behind(peer, header.height - 1)
 
     def _keep(self, proposal: Proposal, vote: Vote) -> None:
@@ -235,12 +231,20 @@ class Simplex(Core):
             return
         if request.first_view <= self._rounds.base:
             self._on_stale_view(peer)
+        if not self._peers.may_serve_certificates(peer, self._now, self._timing.standstill_ms):
+            return
         wanted: list[Certificate] = []
         for found in self._rounds.ascending():
             if request.first_view <= found.view <= request.last_view:
                 wanted += found.certificates.values()
         for message in split_certificates(tuple(wanted[:CERTIFICATES_PER_ANSWER])):
             self._effects.append(Send(peer, message))
+
+    def _on_block_request(self, peer: bytes, block_hash: bytes) -> None:
+        if self._peers.may_serve_block(peer, self._now, self._timing.standstill_ms):
+            block = self._candidates.find(block_hash)
+            answer = ServeBlock(peer, block_hash) if block is None else Send(peer, BlockResponse(block))
+            self._effects.append(answer)
 
     def _on_block(self, peer: bytes, block: Block) -> None:
         if not self._candidates.is_wanted(block.hash) or block.header.height <= self._head.height:
@@ -275,8 +279,9 @@ class Simplex(Core):
             for message in self._standstill.page(self._rounds, self._epoch, self._view):
                 self._effects.append(Broadcast(message))
         self._ticks += 1
+        authorities = {member.node_key for member in self._authorities.members}
         for position, block_hash in enumerate(self._candidates.wanted()):
-            peer = self._peers.turn(self._ticks + position)
+            peer = self._peers.turn(self._ticks + position, authorities)
             if peer is not None:
                 self._effects.append(Send(peer, BlockRequest(block_hash)))
         self._arm(Timer.STANDSTILL, self._now + self._timing.standstill_interval(self._standstill.rounds))

@@ -5,6 +5,7 @@ execute, compare the state root, and commit with one synced write. Consensus and
 """
 
 import argparse
+import gc
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from chain.block import Block
 from chain.certificate import Certificate, verify_certificate
-from node.main import SWITCH_INTERVAL_SECONDS
+from node.main import COLLECTOR_THRESHOLDS, SWITCH_INTERVAL_SECONDS
 from tests.benchmarks import load, report
 from tests.solo import Solo
 
@@ -68,6 +69,7 @@ def _apply(follower: Solo, block: Block, finalization: Certificate) -> None:
 
 if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     report.main(
         "apply",
         MEASURES,

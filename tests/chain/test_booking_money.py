@@ -5,10 +5,12 @@ from math import ceil, floor
 
 import pytest
 
+from chain import escrow
+from chain.action import BlockContext, Context
 from chain.actions.gpus import Heartbeat
-from chain.bank import totals
+from chain.bank import account, totals
 from chain.booking import BookingStatus
-from chain.parameters import Parameters
+from chain.parameters import Parameters, read_parameters
 from chain.schema import COIN
 from tests.ledger import DEFAULT_FEE
 from tests.market import UNHURRIED, Market, altered
@@ -233,3 +235,20 @@ def test_extreme_release_charges(charge: int) -> None:
     market.release(booking_id)
     booking = market.booking(booking_id)
     assert booking.gross == (booking.cost if charge else earnings(2 * COIN, 60_000))
+
+
+@pytest.mark.parametrize("steps", [(1, 2, 3), (999, 1_000), (500, 400, 500), (333, 333, 334, 1_000, 7), (5_000,)])
+def test_settling_often_never_changes_a_total(steps: tuple[int, ...]) -> None:
+    """Payments are cumulative: a smaller or repeated total moves nothing, a larger one than what is held only that."""
+    market = Market(parameters=altered(market_fee=333))
+    view, booking_id = market.view, b"\x01" * 32
+    block = BlockContext(market.chain_id, 1, 0, market.time_ms, market.proposer)
+    context = Context(view, block, 0, read_parameters(view), market.renter.address, bytes(32))
+    escrow.open_escrow(context, booking_id, market.renter.address, 1_000)
+    before = account(view, market.provider.address).balance
+    for gross in steps:
+        escrow.pay(context, booking_id, market.provider.address, gross)
+    paid = min(max(steps), 1_000)
+    fee = paid * 333 // 10_000
+    assert account(view, market.provider.address).balance - before == paid - fee
+    assert (escrow.escrow_of(view, booking_id).fee, escrow.refund_rest(context, booking_id)) == (fee, 1_000 - paid)

@@ -248,7 +248,7 @@ class TestIdempotency:
         assert [entry.txid for _, entry in IDEMPOTENCY.scan(ledger.view)] == [first.txid]
         second = ledger.sign(ALICE, PAY, idempotency_id=self.ID)
         assert ledger.block(second)[0].succeeded
-        ledger.wait(60_000)
+        ledger.wait(60_000, step_ms=1_000)
         assert refused(ledger, ledger.sign(ALICE, PAY, idempotency_id=self.ID)) == (
             "already_done",
             {"txid": second.txid},

@@ -24,7 +24,7 @@ def test_a_payment_arrives_to_the_base_unit(market: Shell) -> None:
     entry = market.ok("wallet", "history", "--limit", "1", wallet="renter")["items"][0]
     assert (entry["txid"], entry["memo"], entry["height"]) == (sent["txid"], "thanks", sent["height"])
     shown = market("wallet", "history", "other").out
-    assert "+1.000000001 AITBC" in shown
+    assert "+1.000000001 " in shown
     assert "thanks" in shown
 
 

@@ -8,12 +8,14 @@ everybody, every record written must be in range, and every invariant must hold 
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from chain.action import ACTIONS, BlockContext, decode_action
+from chain.action import ACTIONS, BlockContext, Clock, decode_action
 from chain.actions.multisig import PROPOSALS
+from chain.actions.staking import AddStake
 from chain.bank import account
 from chain.booking import BOOKINGS
 from chain.codec import encode
@@ -22,7 +24,10 @@ from chain.errors import InvalidBlock, LedgerError
 from chain.invariants import check_all
 from chain.inventory import GPUS
 from chain.job import JOBS
+from chain.parameters import PARAMETERS as PARAMETERS_TABLE
+from chain.parameters import read_parameters
 from chain.result import SystemResult, TransactionResult
+from chain.schedule import DUE, DueItem, Subject
 from chain.schema import (
     COIN,
     AddressKind,
@@ -39,7 +44,7 @@ from chain.schema import (
 )
 from chain.state.view import MemoryReader, View
 from chain.transaction import Transaction, signing_bytes
-from chain.transition import BlockExecution, apply_block
+from chain.transition import BlockExecution, BlockOutcome, apply_block
 from tests.conftest import EXTENDED
 from tests.ledger import Person
 from tests.market import Market, altered, terms
@@ -47,6 +52,9 @@ from tests.records import example, mutate_fields
 
 BLOCKS = 4_000 if EXTENDED else 600
 PARAMETERS = altered(heartbeat_timeout_seconds=3_600, dispute_window_seconds=60, unbonding_seconds=30)
+LATE_BLOCKS = 2_000 if EXTENDED else 200
+MONEY = {"insufficient_funds", "insufficient_stake", "insufficient_collateral"}
+"""Errors that depend on money which a deadline moves."""
 STEPS_MS = (1, 1, 1_000, 1_000, 5_000, 14_000, 61_000, 600_000, 3 * 3_600_000)
 
 
@@ -57,9 +65,13 @@ class Arena:
         self.rng = rng
         self.market = Market(gpus=3, parameters=PARAMETERS, stake=3_000 * COIN)
         self.people: list[Person] = [self.market.provider, self.market.renter, self.market.other]
+        for person in self.people:
+            self.market.do(person, AddStake(1))
         self.view = self.market.view
         self.accounts: list[bytes] = [person.address for person in self.people]
         self.outcomes: Counter[str] = Counter()
+        self.last: tuple[BlockContext, list[bytes]] | None = None
+        self.outcome: BlockOutcome | None = None
 
     def plausible(self, name: str, kind: Kind, plain: Any) -> Any:
         """A value for the field of this name that may well be right in the present state."""
@@ -188,9 +200,11 @@ class Arena:
             taken.append(envelope)
             self.outcomes[result.error or "succeeded"] += 1
             self.learn(result)
+        self.last = context, taken
         judged = View(market.reader)
         outcome = apply_block(judged, context, [Transaction.decode(envelope) for envelope in taken])
         assert outcome == execution.outcome()
+        self.outcome = outcome
         changes = judged.changes()
         assert changes == execution.view.changes()
         for record in (outcome.system, *outcome.results):
@@ -222,6 +236,39 @@ def test_no_action_breaks_the_ledger(rng: random.Random) -> None:
     assert len(arena.outcomes) > 15, "and many ways to fail"
     assert all(address[0] <= KEY + 2 for address in arena.accounts)
     assert list(GPUS.scan(arena.market.view))
+
+
+def crowded(arena: Arena) -> MemoryReader:
+    """The arena's state with little room for due items and very many in front of all others."""
+    reader = MemoryReader(dict(arena.market.reader.values))
+    view = View(reader)
+    PARAMETERS_TABLE.put(view, replace(read_parameters(view), due_weight=100))
+    for clock in Clock:
+        for index in range(10 * LATE_BLOCKS):
+            DUE.put(
+                view, bytes([clock]) + bytes(8) + bytes([Subject.IDEMPOTENCY]) + index.to_bytes(4, "big"), DueItem(0)
+            )
+    reader.apply(view.changes())
+    return reader
+
+
+def test_a_late_queue_decides_nothing(rng: random.Random) -> None:
+    """Whatever comes in, jobs and multisig accounts included, has the same outcome when nothing runs in time."""
+    arena = Arena(rng)
+    late = crowded(arena)
+    for _ in range(LATE_BLOCKS):
+        arena.round()
+        assert arena.last is not None
+        assert arena.outcome is not None
+        context, taken = arena.last
+        view = View(late)
+        outcome = apply_block(view, context, [Transaction.decode(envelope) for envelope in taken])
+        late.apply(view.changes())
+        for ours, theirs in zip(outcome.results, arena.outcome.results, strict=True):
+            if ours.error != theirs.error and {ours.error, theirs.error} & MONEY:
+                return
+            assert ours.error == theirs.error, (context.height, ours.error_data, theirs.error_data)
+    check_all(View(late))
 
 
 def single_fields() -> Iterator[tuple[int, int]]:

@@ -318,6 +318,30 @@ def test_a_view_of_the_parent_s_own_repetition_needs_no_nullification() -> None:
     assert bench.has_signed(NOTARIZE, 3)
 
 
+def test_a_later_finalization_of_the_parent_stands_for_its_view_too() -> None:
+    bench = Bench(me=0)
+    first = bench.block(1)
+    bench.advance(first)
+    bench.certify(FINALIZE, 2, first.hash)
+    block = bench.block(3)
+    bench.receive(3, bench.proposal(block))
+    bench.execute(block)
+    assert bench.has_signed(NOTARIZE, 3)
+
+
+def test_a_new_block_beside_a_candidate_that_may_be_final_waits() -> None:
+    """All of safety: the view of a notarized candidate was not nullified, so nothing may be put in its place."""
+    bench = Bench(me=0)
+    candidate = bench.notarized(1)
+    bench.certify(NOTARIZE, 1, candidate.hash)
+    rival = bench.block(2, results_root=b"r" * 32)
+    bench.receive(2, bench.proposal(rival, anchor=bench.certificate(NOTARIZE, 1, candidate.hash)))
+    bench.execute(rival)
+    assert not bench.has_signed(NOTARIZE, 2)
+    bench.certify(NULLIFY, 1)
+    assert bench.has_signed(NOTARIZE, 2), "it could not become final any more"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

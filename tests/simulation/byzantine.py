@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from chain.block import Block
 from chain.certificate import Certificate, Vote, VoteKind, vote_bytes
 from node.consensus import events as ev
+from node.consensus.rounds import Round
 from node.consensus.signer import SigningKeys
+from node.consensus.simplex import Simplex
 from node.network.messages import (
     BlockRequest,
     BlockResponse,
@@ -23,7 +25,15 @@ from tests.simulation.node import Node
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-BEHAVIOURS = ("equivocating_leader", "double_voter", "withholding_leader", "garbage", "silent")
+BEHAVIOURS = ("equivocating_leader", "double_voter", "withholding_leader", "forgetful_leader", "garbage", "silent")
+
+
+class Forgetful(Simplex):
+    """As the leader, proposes a new block whatever was notarized before."""
+
+    def _try_propose(self, found: Round) -> None:
+        if VoteKind.PROPOSAL not in found.asked and self._building != self._view:
+            self._build()
 
 
 class ByzantineNode(Node):
@@ -37,6 +47,9 @@ class ByzantineNode(Node):
     def start(self) -> None:
         if "silent" not in self.lies:
             super().start()
+
+    def core_class(self) -> type[Simplex]:
+        return Forgetful if "forgetful_leader" in self.lies else super().core_class()
 
     def on_restart(self, head: ev.Head) -> None:
         """Nobody judges a liar."""

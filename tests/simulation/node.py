@@ -13,6 +13,7 @@ from chain.block import Block
 from chain.certificate import Certificate, verify_certificate
 from node.consensus import events as ev
 from node.consensus.signer import Signer, SigningKeys
+from node.consensus.simplex import Simplex
 from node.network.messages import (
     BlockResponse,
     CatchUpRequest,
@@ -85,7 +86,7 @@ class Node:
             self.signer = Signer.open(
                 path, chain_id=world.backend.chain_id, keys=self.keys, files=self.files, initialise=first
             )
-        self.core = world.parts.core(world.settings, self.key if self.is_authority else None, world.scheme)
+        self.core = self.core_class()(world.settings, self.key if self.is_authority else None, world.scheme)
         head = self.executor.head()
         self.on_restart(head)
         self.handle(
@@ -100,6 +101,9 @@ class Node:
         )
         if self.up:
             world.link_up(self)
+
+    def core_class(self) -> type[Simplex]:
+        return self.world.parts.core
 
     def on_restart(self, head: ev.Head) -> None:
         self.world.oracle.restarted(self.index, head.height, self.executor.at(head.height))
