@@ -141,7 +141,7 @@ class Job:
     claim_seconds: Seconds
     """Live time that the work of one attempt may take, from the sharing of the payload."""
     deadline_ms: Timestamp
-    """Block time at which an open job expires."""
+    """Block time at which an open job expires; one inside a booking also when that is over."""
     gpu_filter: GpuFilter
     booking: Hash | None
     submitted_height: Unsigned64

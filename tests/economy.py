@@ -12,14 +12,17 @@ import sys
 from typing import Any
 
 from chain.action import Action, BlockContext
-from chain.actions.accounts import Transfer
-from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve
-from chain.actions.gpus import Heartbeat, RegisterGpu, RetireGpu
+from chain.actions.accounts import RotateKey, Transfer
+from chain.actions.bookings import Activate, Cancel, Confirm, Extend, ProviderCancel, Release, Reserve, Settle
+from chain.actions.gpus import EndMaintenance, Heartbeat, RetireGpu, SetMaintenance, UpdateGpu
 from chain.actions.staking import AddStake, RemoveStake
 from chain.bank import ACCOUNTS, totals
 from chain.booking import BOOKINGS
+from chain.crypto.ed25519 import PrivateKey
+from chain.crypto.hashing import sha256
+from chain.escrow import escrow_of
 from chain.invariants import check_all
-from chain.inventory import GPUS
+from chain.inventory import GPUS, Terms
 from chain.parameters import Parameters
 from chain.schema import COIN
 from chain.stake import stake_of
@@ -28,7 +31,7 @@ from chain.transaction import Transaction
 from chain.transition import BlockOutcome, apply_block
 from tests.economy_model import Model
 from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification
-from tests.market import hardware, terms
+from tests.market import commitment, registration, rotation, terms
 
 PARAMETERS = Parameters(
     heartbeat_timeout_seconds=600,
@@ -54,7 +57,8 @@ class Economy:
         self.ledger = Ledger(specification, check=False)
         balances = {person.address: wealth for person in self.people}
         stakes = {person.address: wealth // 5 for person in self.people}
-        self.model = Model(parameters, balances, stakes)
+        self.model = Model(parameters, balances, stakes, keys={person.key.public_key for person in self.people})
+        self.spare_keys = [PrivateKey(sha256(f"spare {index}".encode())) for index in range(12)]
         self.digest = hashlib.sha256()
         self.history: list[tuple[BlockContext, list[Transaction], BlockOutcome]] = []
 
@@ -71,6 +75,8 @@ class Economy:
         if rng.random() < 0.7:
             edges = [edge for booking in model.bookings.values() for edge in (booking.start, booking.end)]
             edges += [due for due, _, _ in model.unbonding]
+            edges += [edge for gpu in model.gpus.values() for window in gpu.windows.values() for edge in window]
+            edges += [booking.start - booking.notice * 1_000 for booking in model.bookings.values()]
             edges += [
                 model.now + max(0, model.live_at(booking.start) + 60_000 - model.live)
                 for booking in model.bookings.values()
@@ -97,14 +103,23 @@ class Economy:
             booking_id, booking = rng.choice(bookings)
             if rng.random() < 0.03:
                 booking_id = rng.choice([*model.bookings, bytes(32)])
-            kinds: list[Any] = {
-                "reserved": [Activate, Activate, Cancel],
-                "active": [Release, Release, Release, Cancel],
-                "closing": [Confirm],
-            }[booking.state]
-            kind = rng.choice(kinds) if rng.random() < 0.9 else rng.choice((Activate, Cancel, Release, Confirm))
+            wanted: dict[str, list[Any]] = {
+                "reserved": [Activate, Activate, Activate, Cancel, Extend, ProviderCancel],
+                "active": [Release, Release, Release, Cancel, Extend, Extend, Settle, Settle, ProviderCancel],
+                "closing": [Confirm, Settle],
+            }
+            kinds = wanted[booking.state]
+            anything: list[Any] = [Activate, Cancel, Release, Confirm, Extend, Settle, ProviderCancel]
+            kind = rng.choice(kinds) if rng.random() < 0.9 else rng.choice(anything)
             if kind is Activate:
                 return self.person(booking.provider), Activate(booking_id, b"x")
+            if kind is ProviderCancel:
+                return self.person(booking.provider), ProviderCancel(booking_id)
+            if kind is Settle:
+                return someone, Settle(booking_id)
+            if kind is Extend:
+                seconds = rng.choice((1, 59, 60, 61, 3_600, rng.randint(1, 10_000), 30 * 86_400))
+                return self.person(booking.renter), Extend(booking_id, seconds, rng.choice((10**15, 10**15, 10**9)))
             return self.person(booking.renter), kind(booking_id)
         listed = [gpu_id for gpu_id, gpu in model.gpus.items() if not gpu.retired or rng.random() < 0.05]
         if roll < 0.7 and listed:
@@ -124,26 +139,60 @@ class Economy:
         start = rng.choice((0, 0, model.now + rng.randint(-100, 400_000), rng.choice(edges)))
         seconds = rng.choice((59, 60, 61, 90, 333, 3_600, rng.randint(60, 10_000)))
         most = rng.choice((10**15, 10**15, 10**15, 10**9))
-        versions = tuple(1 if rng.random() < 0.99 else 2 for _ in chosen)
+        versions = tuple(model.gpus[gpu_id].offer.version + (rng.random() < 0.01) for gpu_id in chosen)
         return Reserve(chosen, start, seconds, most, versions, bytes(32))
 
     def household(self, someone: Person, listed: list[bytes]) -> tuple[Person, Action]:
         rng = self.rng
-        price = rng.choice((0, 1, 3_599, rng.randint(1, 10**9), rng.randint(1, 300 * COIN)))
+        key = rng.choice(self.spare_keys)
         options: list[Action] = [
-            RegisterGpu(hardware(f"device {rng.randrange(8)}"), terms(price, rng.choice((60, 60, 120)))),
-            RegisterGpu(hardware(f"device {rng.randrange(8)}"), terms(price)),
+            self.listing(someone),
+            self.listing(someone),
+            self.listing(someone),
             AddStake(rng.randint(1, 40 * COIN), rng.choice((0, 0, 0, 100))),
             RemoveStake(rng.randint(1, 60 * COIN)),
             Transfer(rng.choice(self.people).address, "AITBC", rng.randint(1, 100 * COIN)),
+            rotation(self.ledger.chain_id, someone.address, key),
         ]
         if listed:
             gpu_id = rng.choice(listed)
             owner = self.model.gpus[gpu_id].owner
             own = tuple(other for other in listed if self.model.gpus[other].owner == owner)
             if rng.random() < 0.6:
-                return self.person(owner), rng.choice((Heartbeat(own), Heartbeat(own), RetireGpu(gpu_id)))
+                return self.person(owner), self.chore(gpu_id, own)
         return someone, rng.choice(options)
+
+    def offer(self, version: int = 1) -> Terms:
+        rng = self.rng
+        price = rng.choice((0, 1, 3_599, rng.randint(1, 10**9), rng.randint(1, 300 * COIN)))
+        notice, share = rng.choice(((0, 0), (0, 10_000), (600, 136), (3_600, 2_500), (86_400, 10_000)))
+        minimum = rng.choice((60, 60, 60, 120, 59))
+        return terms(price, minimum, notice=notice, share=share, version=version)
+
+    def listing(self, someone: Person) -> Action:
+        """A promise to list some device, or its listing if it was promised."""
+        name = f"device {self.rng.randrange(8)}"
+        (promise,) = commitment(someone, name)
+        if (someone.address, promise.commitment) in self.model.promises or self.rng.random() < 0.05:
+            return registration(name, self.offer())
+        return promise
+
+    def chore(self, gpu_id: bytes, own: tuple[bytes, ...]) -> Action:
+        """What an owner does with a GPU."""
+        rng, model = self.rng, self.model
+        gpu = model.gpus[gpu_id]
+        windows = [window for other in own for window in model.gpus[other].windows] or [bytes(32)]
+        start = rng.choice((0, model.now + rng.randint(-100, 4_000_000)))
+        choices: list[Action] = [
+            Heartbeat(own),
+            Heartbeat(own),
+            Heartbeat(own),
+            RetireGpu(gpu_id),
+            UpdateGpu(gpu_id, self.offer(gpu.offer.version + rng.choice((1, 1, 1, 0, 2)))),
+            SetMaintenance(gpu_id, start, rng.choice((1, 60, 600, 3_600))),
+            EndMaintenance(rng.choice(windows)),
+        ]
+        return rng.choice(choices)
 
     def block(self) -> list[str]:
         """One block of random transactions; returns their errors. Raises AssertionError where the two differ."""
@@ -166,6 +215,8 @@ class Economy:
             required = ledger.required_fee(transaction)
             model.charge(sender.address, DEFAULT_FEE, required, context.proposer)
             expected.append(model.attempt(sender.address, action, transaction.txid))
+            if isinstance(action, RotateKey) and not expected[-1]:
+                sender.key = next(key for key in self.spare_keys if key.public_key == action.new_key)
             transactions.append(transaction)
         view = ledger.view
         outcome = apply_block(view, context, transactions)
@@ -196,12 +247,15 @@ class Economy:
         assert money.unbonding == sum(amount for _, _, amount in model.unbonding)
         states = {booking_id: booking.status.name.lower() for booking_id, booking in BOOKINGS.scan(view)}
         assert states == {booking_id: booking.state for booking_id, booking in model.bookings.items()}
+        for booking_id, booking in model.bookings.items():
+            assert escrow_of(view, booking_id).gross == booking.paid, f"paid for {booking_id.hex()}"
         for gpu_id, gpu in GPUS.scan(view):
             twin = model.gpus[gpu_id]
             status = (
                 "retired" if twin.retired else "retiring" if twin.retiring else "offline" if twin.offline else "active"
             )
             assert gpu.status.name.lower() == status, f"status of {gpu_id.hex()}"
+            assert gpu.maintenance == tuple(twin.windows), f"maintenance of {gpu_id.hex()}"
 
 
 def run(seed: int, blocks: int, **more: Any) -> Economy:

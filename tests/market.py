@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from chain.action import Action
 from chain.actions.accounts import RotateKey, rotation_bytes
-from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve
+from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve, Settle
 from chain.actions.gpus import CommitHardware, RegisterGpu, commitment_of
 from chain.booking import BOOKINGS, Booking
 from chain.crypto.ed25519 import PrivateKey
@@ -137,6 +137,9 @@ class Market(Ledger):
 
     def confirm(self, booking: bytes, *, after_ms: int = 1_000) -> TransactionResult:
         return self.do(self.renter, Confirm(booking), after_ms=after_ms)
+
+    def settle(self, booking: bytes, *, after_ms: int = 1_000) -> TransactionResult:
+        return self.do(self.other, Settle(booking), after_ms=after_ms)
 
     def cancel(self, booking: bytes, *, after_ms: int = 1_000) -> TransactionResult:
         return self.do(self.renter, Cancel(booking), after_ms=after_ms)

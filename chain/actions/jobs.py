@@ -121,9 +121,6 @@ class SubmitJob(Action):
 
     def apply(self, context: Context) -> None:
         job_id = context.new_id("job")
-        deadline_ms = self.deadline_ms
-        if self.booking is not None:
-            deadline_ms = min(deadline_ms, current_booking(context, self.booking).end_ms)
         job = Job(
             renter=context.sender,
             status=JobStatus.OPEN,
@@ -133,7 +130,7 @@ class SubmitJob(Action):
             max_units=self.max_units,
             unit_price=self.unit_price,
             claim_seconds=self.claim_seconds,
-            deadline_ms=deadline_ms,
+            deadline_ms=self.deadline_ms,
             gpu_filter=self.gpu_filter,
             booking=self.booking,
             submitted_height=context.block.height,
@@ -141,7 +138,7 @@ class SubmitJob(Action):
         if self.booking is None:
             escrow.open_escrow(context, job_id, context.sender, job.cost)
         JOBS.put(context.view, job_id, job)
-        schedule(context, Clock.BLOCK, deadline_ms, Subject.JOB, job_id)
+        schedule(context, Clock.BLOCK, self.deadline_ms, Subject.JOB, job_id)
         context.emit("job.submitted", subjects(job_id, job), locked=job.cost, max_units=self.max_units)
 
 

@@ -56,7 +56,7 @@ def test_an_honest_database_passes(path: Path) -> None:
     stages: list[tuple[str, int, int]] = []
     report = verify(path, SPECIFICATION, lambda *progress: stages.append(progress))
     assert (report.height, report.certificates) == (BLOCKS, BLOCKS)
-    assert report.transactions == 4 * BLOCKS + 5
+    assert report.transactions == 4 * BLOCKS + 6
     assert report.chain_id in str(report)
     assert ("execution", BLOCKS, BLOCKS) in stages
     with Store.open(path) as store:
