@@ -1,10 +1,7 @@
 """Multisig accounts: creation, proposals, approval, execution as one, and expiry."""
 
-from typing import Any
-
 import pytest
 
-from chain.action import Action
 from chain.actions.accounts import Transfer
 from chain.actions.multisig import (
     MAXIMUM_LIFETIME_MS,
@@ -22,37 +19,12 @@ from chain.crypto.address import MULTISIG
 from chain.errors import InvalidField
 from chain.schema import COIN
 from chain.stake import stake_of
-from tests.ledger import Ledger, Person, make_specification, subject
+from tests.ledger import Person, subject
+from tests.office import PAY, Office, members
 
-PEOPLE = sorted((Person(name) for name in ("ann", "bob", "cid")), key=lambda person: person.address)
+PEOPLE = members()
 ANN, BOB, CID = PEOPLE
 STRANGER = Person("stranger")
-PAY = Transfer(STRANGER.address, "AITBC", 7)
-
-
-class Office(Ledger):
-    """Three members, two of whom are enough, and an account with money."""
-
-    def __init__(self, threshold: int = 2, funds: int = 100 * COIN) -> None:
-        super().__init__(make_specification([*PEOPLE, STRANGER]))
-        members = tuple(person.address for person in PEOPLE)
-        result = self.do(ANN, CreateMultisig(threshold, members))
-        self.address = subject(result, "multisig.created", "account")
-        if funds:
-            self.do(ANN, Transfer(self.address, "AITBC", funds))
-
-    @property
-    def funds(self) -> int:
-        return account(self.view, self.address).balance
-
-    def propose(self, *actions: Action, by: Person = ANN, lifetime_ms: int = 60_000) -> bytes:
-        action = ProposeActions(self.address, actions or (PAY,), self.time_ms + lifetime_ms)
-        return subject(self.do(by, action), "multisig.proposed", "proposal")
-
-    def refused(self, sender: Person, action: Action, after_ms: int = 1_000) -> tuple[str, dict[str, Any]]:
-        result = self.run(sender, action, after_ms=after_ms)
-        assert not result.succeeded
-        return result.error, dict(result.error_data)
 
 
 class TestCreate:
