@@ -10,7 +10,7 @@ from chain.actions.bookings import Activate
 from chain.actions.gpus import Heartbeat
 from chain.actions.staking import RemoveStake
 from chain.booking import BookingStatus
-from chain.clocks import OUTAGES, advance_clocks, live_before, live_instant, read_clocks
+from chain.clocks import OUTAGES, advance_clocks, block_instant, live_before, live_instant, read_clocks
 from chain.errors import InvalidBlock
 from chain.inventory import GpuStatus
 from chain.schema import COIN
@@ -82,6 +82,37 @@ def test_live_time_of_any_past_instant(rng: random.Random) -> None:
                 assert live_instant(view, inside) == known[before] + inside - before
                 assert live_before(view, inside) == live_instant(view, inside)
     assert live_instant(view, GENESIS_TIME_MS - 5) == 0
+
+
+def test_block_time_of_any_past_live_time(rng: random.Random) -> None:
+    """The latest instant that is at most so old: it agrees with the live time of instants, one millisecond sharp."""
+    ledger = empty_ledger()
+    for _ in range(120):
+        ledger.block(after_ms=rng.choice((1, 2, 500, 1_000, 14_999, 15_000, 15_001, 60_000, HOUR_MS)))
+    view = ledger.view
+    edges = [outage.live_ms + offset for _, outage in OUTAGES.scan(view) for offset in (-15_000, -1, 0, 1)]
+    for live_ms in [*edges, *(rng.randint(0, ledger.live_ms) for _ in range(500)), 0, ledger.live_ms]:
+        if 0 <= live_ms <= ledger.live_ms:
+            instant = block_instant(view, live_ms)
+            assert live_instant(view, instant) <= live_ms
+            assert instant == ledger.time_ms or live_instant(view, instant + 1) > live_ms
+    assert block_instant(view, ledger.live_ms + 10**9) == ledger.time_ms
+    assert block_instant(view, -5) == GENESIS_TIME_MS
+
+
+def test_block_time_within_an_outage_is_when_the_chain_stopped() -> None:
+    ledger = empty_ledger()
+    ledger.block(after_ms=10_000)
+    ledger.block(after_ms=HOUR_MS)
+    ledger.block(after_ms=2_000)
+    view = ledger.view
+    assert [block_instant(view, live_ms) - GENESIS_TIME_MS for live_ms in (9_999, 10_000, 24_999, 25_000, 25_001)] == [
+        9_999,
+        10_000,
+        10_000,
+        10_000 + HOUR_MS,
+        10_001 + HOUR_MS,
+    ]
 
 
 def test_the_live_time_of_a_past_instant_never_changes(rng: random.Random) -> None:

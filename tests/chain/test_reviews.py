@@ -1,9 +1,11 @@
 """Reviews: by whom, of what, once and in time."""
 
+from dataclasses import replace
+
 import pytest
 
-from chain.actions.bookings import Cancel
-from chain.actions.reviews import REVIEWS, SubmitReview
+from chain.actions.bookings import Cancel, ProviderCancel
+from chain.actions.reviews import REVIEWS, ReplyToReview, SubmitReview
 from chain.crypto.hashing import sha256
 from chain.errors import InvalidField
 from chain.parameters import Parameters
@@ -48,6 +50,63 @@ def test_comments_are_bounded_and_trimmed() -> None:
     for comment in (" x", "x\n"):
         with pytest.raises(InvalidField):
             SubmitReview(UNKNOWN, 5, comment).validate()
+
+
+class TestReply:
+    def reviewed(self) -> tuple[Market, bytes]:
+        market = Market()
+        booking_id = closed(market)
+        market.do(market.renter, SubmitReview(booking_id, 2, "slow"))
+        return market, booking_id
+
+    def test_the_provider_answers_once(self) -> None:
+        market, booking_id = self.reviewed()
+        before = REVIEWS.get(market.view, booking_id)
+        result = market.do(market.provider, ReplyToReview(booking_id, "we have replaced the disk"))
+        review = REVIEWS.get(market.view, booking_id)
+        assert review is not None
+        assert before is not None
+        assert (review.reply_hash, review.reply_txid) == (sha256(b"we have replaced the disk"), result.txid)
+        assert replace(review, reply_hash=None, reply_txid=None) == before
+        (event,) = result.events
+        assert event.kind == "review.replied"
+        assert dict(event.subjects) == {
+            "subject": booking_id,
+            "provider": market.provider.address,
+            "renter": market.renter.address,
+        }
+        refusal = market.refused(market.provider, ReplyToReview(booking_id, "and the fan"))
+        assert refusal == ("already_replied", {"subject": booking_id})
+
+    def test_by_another(self) -> None:
+        market, booking_id = self.reviewed()
+        data = {"needed": "provider", "account": market.provider.address}
+        for person in (market.renter, market.other):
+            assert market.refused(person, ReplyToReview(booking_id, "x")) == ("not_authorized", data)
+
+    def test_to_what_was_not_reviewed(self) -> None:
+        market = Market()
+        for subject in (UNKNOWN, closed(market)):
+            refusal = market.refused(market.provider, ReplyToReview(subject, "x"))
+            assert refusal == ("not_found", {"kind": "review", "id": subject})
+
+    def test_is_bounded_and_trimmed(self) -> None:
+        for comment in ("", "x" * 501):
+            with pytest.raises(InvalidField):
+                encode_record(ReplyToReview(UNKNOWN, comment))
+        for comment in (" x", "x\n"):
+            with pytest.raises(InvalidField):
+                ReplyToReview(UNKNOWN, comment).validate()
+
+    def test_of_a_booking_that_the_provider_broke_off(self) -> None:
+        """What was used was paid, so it may be reviewed."""
+        market = Market()
+        booking_id = market.active()
+        market.wait(60_000)
+        market.do(market.provider, ProviderCancel(booking_id))
+        market.confirm(booking_id)
+        market.do(market.renter, SubmitReview(booking_id, 1))
+        market.do(market.provider, ReplyToReview(booking_id, "a power cut"))
 
 
 class TestEligibility:

@@ -9,6 +9,8 @@ import pytest
 
 from chain.actions.accounts import Transfer
 from chain.actions.staking import AddStake
+from chain.crypto.ed25519 import PrivateKey
+from chain.crypto.hashing import sha256
 from chain.errors import (
     BadSignature,
     FeeTooLow,
@@ -26,6 +28,7 @@ from chain.state.view import MemoryReader
 from chain.transaction import Body, Transaction
 from node.mempool import Limits, Mempool, MempoolFull, Replaced, ReplacementUnderpriced, SequenceTooFar
 from tests.ledger import DEFAULT_FEE, Person
+from tests.market import rotation
 from tests.solo import Solo, pay
 
 ALICE, BOB, CAROL, DAVE = (Person(name) for name in ("alice", "bob", "carol", "dave"))
@@ -203,6 +206,59 @@ def test_refusals_of_the_ledger(solo: Solo) -> None:
         solo.mempool.add(solo.sign(Person("stranger"), pay(BOB, 1)))
     assert len(solo.mempool) == 0
     assert chosen(solo.mempool) == []
+
+
+class TestRotation:
+    """The key with which an account signs is that of its final state."""
+
+    def rotated(self, solo: Solo) -> tuple[Person, PrivateKey]:
+        """A person whose key was replaced; and the old key."""
+        person = Person("alice")
+        old = person.key
+        key = PrivateKey(sha256(b"another key"))
+        solo.mempool.add(solo.sign(person, rotation(solo.chain_id, person.address, key)))
+        person.key = key
+        return person, old
+
+    def test_what_the_old_key_signed_is_dropped(self, solo: Solo) -> None:
+        person, old = self.rotated(solo)
+        stale = Person("alice")
+        assert stale.key.public_key == old.public_key
+        pending = [solo.sign(stale, pay(BOB, 1), sequence=sequence) for sequence in (1, 2)]
+        for transaction in pending:
+            solo.mempool.add(transaction)
+        block = solo.build()
+        assert len(block.envelopes) == 1
+        solo.executor.commit(block, solo.finalize(block))
+        assert len(solo.mempool) == 0
+        assert all(isinstance(solo.mempool.dropped(item.txid), KeyMismatch) for item in pending)
+        assert solo.mempool.next_sequence(person.address) == 1
+
+    def test_the_old_key_is_refused_and_the_new_one_admitted(self, solo: Solo) -> None:
+        person, _ = self.rotated(solo)
+        solo.advance()
+        with pytest.raises(KeyMismatch):
+            solo.mempool.add(solo.sign(Person("alice"), pay(BOB, 1)))
+        transaction = solo.sign(person, pay(BOB, 1))
+        solo.mempool.add(transaction)
+        solo.advance()
+        assert solo.results(solo.executor.head().height)[0].txid == transaction.txid
+
+    def test_the_old_key_replaces_nothing(self, solo: Solo) -> None:
+        """Nobody who has a rotated-out key can push out what its owner has pending."""
+        person, _ = self.rotated(solo)
+        solo.advance()
+        transaction = solo.sign(person, pay(BOB, 1))
+        solo.mempool.add(transaction)
+        sequence = transaction.body.sequence
+        with pytest.raises(KeyMismatch):
+            solo.mempool.add(solo.sign(Person("alice"), pay(BOB, 2), sequence=sequence, fee=9 * DEFAULT_FEE))
+        assert transaction.txid in solo.mempool
+
+    def test_the_new_key_waits_until_its_rotation_is_final(self, solo: Solo) -> None:
+        person, _ = self.rotated(solo)
+        with pytest.raises(KeyMismatch):
+            solo.mempool.add(solo.sign(person, pay(BOB, 1)))
 
 
 def test_selection_goes_by_fee_for_weight_and_in_sequence(solo: Solo) -> None:
