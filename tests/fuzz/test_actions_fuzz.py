@@ -14,16 +14,21 @@ from typing import Any
 import pytest
 
 from chain.action import ACTIONS, BlockContext, Clock, decode_action
-from chain.actions.multisig import PROPOSALS
+from chain.actions.gpus import RetireGpu
+from chain.actions.multisig import MULTISIGS, PROPOSALS
+from chain.actions.reviews import REVIEWS
 from chain.actions.staking import AddStake
 from chain.bank import account
-from chain.booking import BOOKINGS
+from chain.booking import BOOKINGS, BookingStatus
 from chain.codec import encode
 from chain.crypto.address import KEY
+from chain.crypto.ed25519 import PrivateKey
+from chain.crypto.hashing import sha256
 from chain.errors import InvalidBlock, LedgerError
 from chain.invariants import check_all
-from chain.inventory import GPUS
-from chain.job import JOBS
+from chain.inventory import GPUS, GpuStatus
+from chain.job import JOBS, JobStatus
+from chain.maintenance import MAINTENANCE
 from chain.parameters import PARAMETERS as PARAMETERS_TABLE
 from chain.parameters import read_parameters
 from chain.result import SystemResult, TransactionResult
@@ -47,7 +52,7 @@ from chain.transaction import Transaction, signing_bytes
 from chain.transition import BlockExecution, BlockOutcome, apply_block
 from tests.conftest import EXTENDED
 from tests.ledger import Person
-from tests.market import Market, altered, terms
+from tests.market import SALT, Market, altered, commitment, hardware, rotation, terms
 from tests.records import example, mutate_fields
 
 BLOCKS = 4_000 if EXTENDED else 600
@@ -55,7 +60,18 @@ PARAMETERS = altered(heartbeat_timeout_seconds=3_600, dispute_window_seconds=60,
 LATE_BLOCKS = 2_000 if EXTENDED else 200
 MONEY = {"insufficient_funds", "insufficient_stake", "insufficient_collateral"}
 """Errors that depend on money which a deadline moves."""
-STEPS_MS = (1, 1, 1_000, 1_000, 5_000, 14_000, 61_000, 600_000, 3 * 3_600_000)
+STEPS_MS = (1, 1, 1_000, 1_000, 1_000, 1_000, 5_000, 14_000, 14_000, 61_000, 600_000, 3 * 3_600_000)
+
+
+OVER = (
+    GpuStatus.RETIRED,
+    BookingStatus.CANCELLED,
+    BookingStatus.NO_SHOW,
+    BookingStatus.PROVIDER_CANCELLED,
+    JobStatus.CANCELLED,
+    JobStatus.EXPIRED,
+)
+"""Where nothing can happen any more; a closed booking and an accepted job may still be reviewed."""
 
 
 class Arena:
@@ -70,6 +86,9 @@ class Arena:
         self.view = self.market.view
         self.accounts: list[bytes] = [person.address for person in self.people]
         self.outcomes: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
+        """Successes by the first action of the transaction."""
+        self.keys = [PrivateKey(sha256(f"fuzz {index}".encode())) for index in range(200)]
         self.last: tuple[BlockContext, list[bytes]] | None = None
         self.outcome: BlockOutcome | None = None
 
@@ -85,7 +104,8 @@ class Arena:
         if isinstance(kind, AddressKind):
             return rng.choice(self.accounts)
         if name == "gpus":
-            return tuple(rng.sample(self.pool("gpu"), k=min(len(self.pool("gpu")), rng.randint(1, 3))))
+            pool = self.pool("gpu")
+            return tuple(rng.sample(pool, k=min(len(pool), rng.randint(1, 3))))
         if name in self.offers:
             return self.offers[name]()
         if isinstance(kind, Octets) and kind.minimum == kind.maximum == 32:
@@ -112,16 +132,53 @@ class Arena:
             "lock_seconds": lambda: rng.choice((0, 0, 10)),
             "gpu_filter": lambda: ("", "", 0, 0),
             "unit_price": lambda: rng.choice((0, 1, 1_000)),
-            "execution_weight": lambda: rng.choice((0, 1, 100)),
+            "execution_weight": lambda: rng.choice((0, 400)),
         }
 
     def pool(self, name: str) -> list[bytes]:
         """Ids of the records that a field of this name may be about."""
-        tables: dict[str, Any] = {"gpu": GPUS, "booking": BOOKINGS, "job": JOBS, "proposal": PROPOSALS}
+        tables: dict[str, Any] = {
+            "gpu": GPUS,
+            "booking": BOOKINGS,
+            "job": JOBS,
+            "proposal": PROPOSALS,
+            "maintenance": MAINTENANCE,
+            "review": REVIEWS,
+        }
         if name == "subject":
-            name = self.rng.choice(("booking", "job"))
-        known = [key for key, _ in tables[name].scan(self.view)] if name in tables else []
-        return known[-12:] or [self.rng.randbytes(32)]
+            name = self.rng.choice(("booking", "job", "review"))
+        known = list(tables[name].scan(self.view)) if name in tables else []
+        open_now = [key for key, record in known if not any(getattr(record, "status", None) is over for over in OVER)]
+        chosen = open_now if self.rng.random() < 0.8 else [key for key, _ in known]
+        return chosen[-12:] or [self.rng.randbytes(32)]
+
+    def fitting(self, name: str, fields: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The fields, with those made to fit that depend on each other."""
+        rng = self.rng
+        device = f"device {rng.randrange(6)}"
+        person = rng.choice(self.people)
+        match name:
+            case "booking.reserve":
+                gpus = [GPUS.get(self.view, gpu_id) for gpu_id in fields[0]]
+                return (*fields[:4], tuple(1 if gpu is None else gpu.terms.version for gpu in gpus), fields[5])
+            case "gpu.update":
+                gpu = GPUS.get(self.view, fields[0])
+                return (fields[0], (*fields[1][:6], 2 if gpu is None else gpu.terms.version + 1))
+            case "gpu.commit_hardware":
+                return (commitment(person, device)[0].commitment,)
+            case "gpu.register":
+                return (_tuples(to_plain(hardware(device))), fields[1], SALT)
+            case "account.rotate_key":
+                key = rng.choice(self.keys)
+                return (*_tuples(to_plain(rotation(self.market.chain_id, person.address, key))),)
+            case "multisig.create" | "multisig.set_members":
+                members = tuple(sorted(rng.sample([each.address for each in self.people], k=rng.randint(1, 3))))
+                return (rng.randint(1, len(members)), members)
+            case "multisig.propose":
+                owned = [address for address, _ in MULTISIGS.scan(self.view)] or [fields[0]]
+                actions = tuple((code, _tuples(inner)) for code, inner in [self.action() for _ in range(2)])
+                return (rng.choice(owned), actions if rng.random() < 0.8 else fields[1], fields[2])
+        return fields
 
     def action(self) -> list[Any]:
         """The wire form of an action: plausible, or plausible with some fields mutated."""
@@ -132,35 +189,43 @@ class Arena:
         plain = _tuples(to_plain(example(cls, full=rng.random() < 0.7)))
         parts = zip(compiled.names, compiled.kinds, plain, strict=True)
         fields = tuple(self.plausible(name, kind, item) for name, kind, item in parts)
-        if cls.name == "booking.reserve":
-            fields = (*fields[:4], (1,) * len(fields[0]), fields[5])
+        fields = self.fitting(cls.name, fields)
         if rng.random() < 0.12:
             fields = mutate_fields(cls, fields, rng)
         if rng.random() < 0.02:
             code = rng.choice((0, -1, True, "x", None, 9_999))  # type: ignore[assignment]
         return [code, fields]
 
-    def sender(self, execution: BlockExecution, actions: list[list[Any]]) -> Person:
-        """Somebody; most of the time somebody who may do this."""
+    def able(self, execution: BlockExecution, action: list[Any]) -> Person | None:
+        """Somebody who may do this."""
         self.rng.shuffle(self.people)
-        if self.rng.random() < 0.8:
-            for person in self.people:
-                mark = execution.view.checkpoint()
-                try:
-                    action = decode_action(_tuples(actions[0]))
-                    action.check(execution._context(person.address, bytes(32)))
-                    return person
-                except LedgerError:
-                    continue
-                finally:
-                    execution.view.rollback(mark)
-        return self.people[0]
+        for person in self.people:
+            mark = execution.view.checkpoint()
+            try:
+                decode_action(_tuples(action)).check(execution._context(person.address, bytes(32)))
+                return person
+            except LedgerError:
+                continue
+            finally:
+                execution.view.rollback(mark)
+        return None
+
+    def attempt(self, execution: BlockExecution) -> tuple[Person, list[list[Any]]]:
+        """Actions and somebody who sends them; most of the time somebody who may do the first, which is seldom done."""
+        rng = self.rng
+        rest = [self.action() for _ in range(rng.choice((0, 0, 0, 1, 4)))]
+        drawn = [self.action() for _ in range(rng.choice((1, 4, 12)))]
+        drawn.sort(key=lambda action: self.done[ACTIONS[action[0]].name] if action[0] in ACTIONS else 0)
+        for first in drawn:
+            person = self.able(execution, first)
+            if person is not None and not (first[0] == RetireGpu.code and rng.random() < 0.8):
+                return person, [first, *rest]
+        return rng.choice(self.people), [drawn[0], *rest]
 
     def envelope(self, execution: BlockExecution) -> bytes:
         """A well-signed transaction of somebody, with all but its actions in order most of the time."""
         rng = self.rng
-        actions = [self.action() for _ in range(rng.choice((1, 1, 1, 2, 5)))]
-        person = self.sender(execution, actions)
+        person, actions = self.attempt(execution)
         body: list[Any] = [
             1,
             self.market.chain_id,
@@ -199,6 +264,8 @@ class Arena:
                 continue
             taken.append(envelope)
             self.outcomes[result.error or "succeeded"] += 1
+            if result.succeeded:
+                self.done[transaction.body.actions[0].name] += 1
             self.learn(result)
         self.last = context, taken
         judged = View(market.reader)
@@ -217,6 +284,10 @@ class Arena:
     def learn(self, result: TransactionResult) -> None:
         """Remember the accounts that exist, so that later actions are about them."""
         for event in result.events:
+            if event.kind == "account.key_rotated":
+                names = dict(event.subjects)
+                person = next(person for person in self.people if person.address == names["account"])
+                person.key = next(key for key in self.keys if key.public_key == names["key"])
             for _, identifier in event.subjects:
                 if len(identifier) == 33 and identifier not in self.accounts and len(self.accounts) < 12:
                     self.accounts.append(identifier)
@@ -232,8 +303,10 @@ def test_no_action_breaks_the_ledger(rng: random.Random) -> None:
     for _ in range(BLOCKS):
         arena.round()
     print(dict(arena.outcomes.most_common()))
+    print(dict(arena.done.most_common()), "never:", {cls.name for cls in ACTIONS.values()} - set(arena.done))
     assert arena.outcomes["succeeded"] > BLOCKS // 4, "the fuzzer must reach the effects"
     assert len(arena.outcomes) > 15, "and many ways to fail"
+    assert len(arena.done) > 20, "and most of the actions"
     assert all(address[0] <= KEY + 2 for address in arena.accounts)
     assert list(GPUS.scan(arena.market.view))
 
