@@ -108,7 +108,7 @@ class TestProofs:
         assert self.check(market, path, genesis, 1)["name"] == "proof_refused"
 
     @pytest.mark.parametrize(
-        "field", ["header", "finalization", "envelope", "result", "transaction_path", "index", "count"]
+        "field", ["header", "finalization", "envelope", "result", "transaction_path", "result_path", "index", "count"]
     )
     def test_a_changed_transaction_proof(self, market: Shell, genesis: str, tmp_path: Path, field: str) -> None:
         path = tmp_path / "proof"
