@@ -37,6 +37,7 @@ class UnreadableAnswer(WalletError):
 class RpcError(WalletError):
     """An error that the node returned; `code`, `name` and `hint` are the node's own."""
 
+    code = 3107
     text = "{message}"
 
     def __init__(self, code: int, message: str, data: dict[str, Any]) -> None:
