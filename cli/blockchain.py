@@ -314,6 +314,9 @@ def validators(app: Application, epoch: int | None) -> None:
 @application
 def verify_proof(app: Application, file: str, genesis_file: str | None) -> None:
     """Check a proof against the genesis file alone, without asking any node."""
+    from chain.schema import to_json
+    from chain.state.proof import ProvenTransaction
+    from chain.transaction import Transaction
     from cli.genesis import read_specification
     from cli.proofs import verify_file
 
@@ -327,12 +330,11 @@ def verify_proof(app: Application, file: str, genesis_file: str | None) -> None:
         ("block", f"{header.height}, {local_time(header.time_ms)}"),
     ]
     data: dict[str, Any] = {"valid": True, "chain_id": specification.chain_id, "height": header.height}
-    if proven.transaction is not None and proven.result is not None:
-        from chain.schema import to_json
-
-        shown, result = proven.transaction.to_json(prefix), to_json(proven.result, prefix)
+    if isinstance(proven, ProvenTransaction):
+        shown = Transaction.decode(proven.envelope).to_json(prefix)
+        result = to_json(proven.result, prefix)
         data |= {"transaction": shown, "result": result}
-        lines += [("transaction", proven.transaction.txid.hex()), *_body_lines(shown), *_result_lines(result)]
+        lines += [("transaction", proven.txid.hex()), *_body_lines(shown), *_result_lines(result)]
     else:
         kind, identifier, record = _proven_record(proven.key, proven.value, prefix)
         data |= {"kind": kind, "id": identifier, "present": record is not None, "record": record}

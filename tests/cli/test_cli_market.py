@@ -90,6 +90,13 @@ def test_several_bookings_are_listed_instead_of_guessed_at(market: Shell, regist
     assert market.ok("marketplace", "booking", "cancel", gpu[:6], wallet="renter")["booking"] == bookings[1]
 
 
+def test_a_booking_that_was_activated_early_may_still_be_cancelled(market: Shell, register: Register) -> None:
+    gpu = register("Early")
+    market.ok("marketplace", "gpu", "book", gpu, "--hours", "1", "--start", "+2h", wallet="renter")
+    market.ok("marketplace", "booking", "activate", gpu, "--access", "x", wallet="provider")
+    assert market.ok("marketplace", "booking", "cancel", gpu, wallet="renter")["refund"] == str(2 * COIN * 99 // 100)
+
+
 def test_registering_several_cards_at_once(market: Shell) -> None:
     words = ["--name", "A100", "--memory", "80GB", "--cuda-cores", "6912", "--price-per-hour", "3"]
     cards = ["--hardware-id", "serial-1", "--hardware-id", "serial-2"]
