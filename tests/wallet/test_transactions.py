@@ -78,7 +78,7 @@ def test_files_carry_what_was_written(wallets: tuple[UnlockedWallet, UnlockedWal
     assert from_file(to_file(body)) == body
     assert from_file(to_file(signed)) == signed
     assert isinstance(from_file(to_file(signed)), Transaction)
-    golden = ""
+    golden = "942ee177df9435fe55af6a882025d958aaddb090420511964c123204f7a31119"
     assert sha256(to_file(signed)).hex() == golden
 
 
