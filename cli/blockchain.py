@@ -322,14 +322,24 @@ def verify_proof(app: Application, file: str, genesis_file: str | None) -> None:
 
     path = genesis_file or app.environment.get("AITBC_GENESIS") or str(app.localnet_directory() / "genesis.json")
     specification = read_specification(path)
-    proven = verify_file(file, specification)
-    header, prefix = proven.header, specification.prefix
+    checked = verify_file(file, specification)
+    proven, header, prefix = checked.proven, checked.proven.header, specification.prefix
+    signed = f"{checked.signers} of {checked.authorities} authorities" if header.height else "nobody: it is genesis"
     lines = [
-        ("proof", "holds: a quorum of the authorities has made this final"),
+        ("proof", "holds: this is final"),
         ("network", specification.chain_id),
         ("block", f"{header.height}, {local_time(header.time_ms)}"),
+        ("block hash", checked.block_hash.hex()),
+        ("signed by", signed),
     ]
-    data: dict[str, Any] = {"valid": True, "chain_id": specification.chain_id, "height": header.height}
+    data: dict[str, Any] = {
+        "valid": True,
+        "chain_id": specification.chain_id,
+        "height": header.height,
+        "block_hash": checked.block_hash.hex(),
+        "signers": checked.signers,
+        "authorities": checked.authorities,
+    }
     if isinstance(proven, ProvenTransaction):
         shown = Transaction.decode(proven.envelope).to_json(prefix)
         result = to_json(proven.result, prefix)

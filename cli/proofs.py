@@ -5,6 +5,7 @@ file alone. Nothing else of a node's answer is kept, so that all that is ever sh
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,25 @@ from cli.context import Application
 from cli.errors import BadInput, ProofRefused
 
 if TYPE_CHECKING:
-    from chain.state.proof import ProvenState, ProvenTransaction
+    from chain.state.proof import FinalHeader, ProvenState, ProvenTransaction, Trust
     from genesis.specification import Specification
 
 FORMAT = "aitbc-proof"
 VERSION = 1
 _LARGEST_FILE = 40 << 20
 _STATE, _TRANSACTION = "state", "transaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a sound proof shows, and who vouches for it."""
+
+    proven: "ProvenState | ProvenTransaction"
+    block_hash: bytes
+    signers: int
+    """How many authorities made the block final; 0 for that of genesis, which nobody signs."""
+    authorities: int
+    """How many there were."""
 
 
 def write_proof(app: Application, path: str, method: str, **params: Any) -> None:
@@ -30,22 +43,42 @@ def write_proof(app: Application, path: str, method: str, **params: Any) -> None
     app.note(f"The proof is in {path}. Check it with: aitbc blockchain verify-proof {path}")
 
 
-def verify_file(path: str, specification: "Specification") -> "ProvenState | ProvenTransaction":
+def verify_file(path: str, specification: "Specification") -> Checked:
     """Check the proof in a file. Raises BadInput if it is none, ProofRefused if it does not hold."""
     from chain.errors import InvalidProof
-    from chain.state.proof import Trust, verify_state_proof, verify_transaction_proof
+    from chain.schema import decode_record
+    from chain.state.proof import (
+        MAXIMUM_PROOF_BYTES,
+        StateProof,
+        TransactionProof,
+        Trust,
+        verify_state_proof,
+        verify_transaction_proof,
+    )
     from genesis.builder import build
 
     kind, data = _read(path)
     trust = Trust(specification.chain_id, specification.authorities, build(specification).block.hash)
     try:
-        return verify_state_proof(data, trust) if kind == _STATE else verify_transaction_proof(data, trust)
+        proven = verify_state_proof(data, trust) if kind == _STATE else verify_transaction_proof(data, trust)
     except InvalidProof as error:
         reason = str(error.data.get("reason"))
         raise ProofRefused(
             f"The proof does not hold: {reason}.",
             "Do not rely on what it claims. Check that the genesis file is that of its network, or ask another node.",
         ) from error
+    form: type[StateProof] | type[TransactionProof] = StateProof if kind == _STATE else TransactionProof
+    return Checked(proven, *_grounds(decode_record(form, data, max_size=MAXIMUM_PROOF_BYTES).final, trust))
+
+
+def _grounds(final: "FinalHeader", trust: "Trust") -> tuple[bytes, int, int]:
+    """(block hash, signers, authorities) of a final header that has been verified."""
+    from chain.block import hash_header
+    from chain.certificate import Certificate
+
+    members = final.links[-1].authorities if final.links else trust.authorities
+    signers = len(Certificate.decode(final.finalization).signers()) if final.finalization else 0
+    return hash_header(final.header), signers, len(members)
 
 
 def _read(path: str) -> tuple[str, bytes]:

@@ -19,7 +19,7 @@ from chain.state import trie
 from chain.state.nodes import EMPTY_ROOT
 from chain.state.proof import EpochLink, FinalHeader, ProvenState, StateProof, prove_state
 from cli.errors import ProofRefused
-from cli.proofs import verify_file
+from cli.proofs import Checked, verify_file
 from genesis.builder import build
 from genesis.specification import Specification
 from tests.ledger import make_authority, make_specification
@@ -56,6 +56,15 @@ def check(shell: Shell, proof: Path, genesis: Path, code: int = 0) -> Any:
     done = Shell(shell.folder, "http://127.0.0.1:9")(*words)
     assert done.code == code, done.err
     return done.error if code else done.data
+
+
+def test_block_and_signers_are_shown(market: Shell, genesis: Path, of_balance: Path) -> None:
+    proven = check(market, of_balance, genesis)
+    assert (proven["signers"], proven["authorities"]) == (1, 1)
+    assert proven["block_hash"] == market.ok("blockchain", "block", str(proven["height"]))["hash"]
+    shown = market("blockchain", "verify-proof", str(of_balance), "--genesis", str(genesis)).out
+    assert "1 of 1 authorities" in shown
+    assert proven["block_hash"] in shown
 
 
 @pytest.mark.parametrize("which", ["of_balance", "of_transaction"])
@@ -152,19 +161,18 @@ def absence(final: FinalHeader) -> bytes:
     return encode_record(StateProof(final, KEY, None, None, ()))
 
 
-def verify(proof: bytes, folder: Path, specification: Specification = SPECIFICATION) -> ProvenState:
+def verify(proof: bytes, folder: Path, specification: Specification = SPECIFICATION) -> Checked:
     path = folder / "proof"
     path.write_text(json.dumps(FILE | {"proof": proof.hex()}))
-    proven = verify_file(str(path), specification)
-    assert isinstance(proven, ProvenState)
-    return proven
+    return verify_file(str(path), specification)
 
 
 def test_a_quorum_is_enough_and_needed(tmp_path: Path) -> None:
     for signers in (3, 4):
         header, finalization = certified(0, 5, OLD, signers)
-        proven = verify(absence(FinalHeader(header, finalization)), tmp_path)
-        assert proven == ProvenState(decode_record(Header, header), KEY, None)
+        checked = verify(absence(FinalHeader(header, finalization)), tmp_path)
+        shown = ProvenState(decode_record(Header, header), KEY, None)
+        assert checked == Checked(shown, hash_header(header), signers, 4)
     with pytest.raises(ProofRefused, match="no quorum"):
         verify(absence(FinalHeader(*certified(0, 5, OLD, 2))), tmp_path)
 
@@ -172,8 +180,8 @@ def test_a_quorum_is_enough_and_needed(tmp_path: Path) -> None:
 def test_new_authorities_are_followed(tmp_path: Path) -> None:
     link = EpochLink(*certified(0, 1_000, OLD, 3, following=NEW), authorities_of(NEW))
     last = certified(1, 1_001, NEW, 2)
-    proven = verify(absence(FinalHeader(*last, (link,))), tmp_path)
-    assert (proven.header.height, proven.value) == (1_001, None)
+    checked = verify(absence(FinalHeader(*last, (link,))), tmp_path)
+    assert (checked.proven.header.height, checked.signers, checked.authorities) == (1_001, 2, 2)
     with pytest.raises(ProofRefused, match="other authorities"):
         verify(absence(FinalHeader(*last)), tmp_path)
 
@@ -190,8 +198,9 @@ def test_genesis_needs_no_signers(tmp_path: Path) -> None:
     nodes.apply(update)
     final = FinalHeader(made.block.header_bytes, b"")
     proof = prove_state(nodes, update.root, PARAMETERS.key(), final)
-    proven = verify(encode_record(proof), tmp_path)
-    assert (proven.header.height, proven.value) == (0, made.state[PARAMETERS.key()])
+    checked = verify(encode_record(proof), tmp_path)
+    shown = ProvenState(made.block.header, PARAMETERS.key(), made.state[PARAMETERS.key()])
+    assert checked == Checked(shown, made.block.hash, 0, 4)
     invented = FinalHeader(encode_record(replace(made.block.header, state_root=EMPTY_ROOT)), b"")
     with pytest.raises(ProofRefused, match="genesis block"):
         verify(absence(invented), tmp_path)
