@@ -318,7 +318,13 @@ class PeerNetwork:
             oldest.cancel()
         task = self._spawn(self._answer(stream))
         self._pending[task] = None
-        task.add_done_callback(lambda done: self._pending.pop(done, None))
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._pending.pop(done, None)
+            if done.cancelled():
+                stream.abort()  # a task that is cancelled before its first turn runs nothing of its own
+
+        task.add_done_callback(ended)
 
     async def _answer(self, stream: Stream) -> None:
         """Take one inbound connection from its first byte to a live link."""
