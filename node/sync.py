@@ -169,6 +169,7 @@ class Syncer:
         self._task: asyncio.Task[None] | None = None
         self._requests: dict[bytes, int] = {}
         self._serving: set[asyncio.Task[None]] = set()
+        self._serving_turn = asyncio.Lock()
         # Verification and answers share a thread of their own: neither may delay execution.
         self._worker = ThreadPoolExecutor(1, "sync")
 
@@ -350,9 +351,14 @@ class Syncer:
 
     async def _serve(self, peer: bytes, request: CatchUpRequest) -> None:
         try:
-            loop = asyncio.get_running_loop()
-            payload = await loop.run_in_executor(self._worker, self._answer_bytes, request)
-            self._links.send(peer, payload, Priority.BULK)
+            # One answer at a time, and then as long a rest: peers who ask and ask take half of one thread at most, and
+            # what this node has to verify itself waits for one answer, not for all.
+            async with self._serving_turn:
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                payload = await loop.run_in_executor(self._worker, self._answer_bytes, request)
+                self._links.send(peer, payload, Priority.BULK)
+                await asyncio.sleep(loop.time() - began)
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -1,6 +1,7 @@
 """Catching up beside a peer that is slow on purpose, and from one whose link breaks."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -83,3 +84,27 @@ def test_the_largest_answer_passes_as_a_message_of_a_follower() -> None:
     overhead = settings.blocks_per_request * 512
     assert settings.response_bytes + overhead < NetworkConfig().follower_limits.max_message_bytes
     assert len(encode_message(CatchUpResponse(1, ()))) < 512
+
+
+async def test_own_verification_waits_for_one_answer_and_not_for_all(history: Solo, replica: Solo) -> None:
+    """Many peers ask for old blocks while this node catches up itself."""
+    running = most = 0
+
+    def slow(request: CatchUpRequest) -> bytes:
+        nonlocal running, most
+        running += 1
+        most = max(most, running + syncer._worker._work_queue.qsize())
+        time.sleep(0.02)
+        running -= 1
+        return encode_message(CatchUpResponse(request.first_height, ()))
+
+    behaviours = {FRIEND: lambda request: answer(history, request, request.count)}
+    async with syncing(replica, behaviours, replace(QUICK, stall_seconds=5.0)) as (syncer, ledger, peers):
+        syncer._answer_bytes = slow  # type: ignore[method-assign]
+        for number in range(50):
+            syncer.on_request(number.to_bytes(32, "big"), CatchUpRequest(1, 256))
+        syncer.behind(FRIEND, HEIGHT)
+        await until(lambda: ledger.durable_head.height == HEIGHT, ledger.changed)
+        assert len(peers.sent) < 40
+        await until(lambda: len(peers.sent) == 50, peers.changed)
+    assert most <= 2
