@@ -87,7 +87,7 @@ class Block:
     @staticmethod
     def decode(data: bytes) -> "Block":
         """The block of these bytes. Raises MalformedEncoding if malformed or if the body is not the header's."""
-        plain = decode(data, max_size=MAXIMUM_BLOCK_BYTES)
+        plain = decode(data, max_size=MAXIMUM_BLOCK_BYTES, max_items=MAXIMUM_BLOCK_TRANSACTIONS + 4)
         match plain:
             case (int() as version, bytes() as header_bytes, tuple() as body) if (
                 type(version) is int and version == 1 and len(body) <= MAXIMUM_BLOCK_TRANSACTIONS

@@ -81,7 +81,7 @@ class Transaction:
         """Raises MalformedEncoding, InvalidField, UnknownAction, UnknownVersion or TransactionTooLarge."""
         if len(envelope) > MAXIMUM_TRANSACTION_BYTES:
             raise TransactionTooLarge(size=len(envelope), maximum=MAXIMUM_TRANSACTION_BYTES)
-        match decode(envelope, max_size=MAXIMUM_TRANSACTION_BYTES):
+        match decode(envelope, max_size=MAXIMUM_TRANSACTION_BYTES, max_items=3):
             case (bytes() as body_bytes, bytes() as signature) if len(signature) == 64:
                 body = decode_record(Body, body_bytes, max_size=MAXIMUM_TRANSACTION_BYTES)
             case _:

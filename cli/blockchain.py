@@ -314,25 +314,37 @@ def validators(app: Application, epoch: int | None) -> None:
 @application
 def verify_proof(app: Application, file: str, genesis_file: str | None) -> None:
     """Check a proof against the genesis file alone, without asking any node."""
+    from chain.schema import to_json
+    from chain.state.proof import ProvenTransaction
+    from chain.transaction import Transaction
     from cli.genesis import read_specification
     from cli.proofs import verify_file
 
     path = genesis_file or app.environment.get("AITBC_GENESIS") or str(app.localnet_directory() / "genesis.json")
     specification = read_specification(path)
-    proven = verify_file(file, specification)
-    header, prefix = proven.header, specification.prefix
+    checked = verify_file(file, specification)
+    proven, header, prefix = checked.proven, checked.proven.header, specification.prefix
+    signed = f"{checked.signers} of {checked.authorities} authorities" if header.height else "nobody: it is genesis"
     lines = [
-        ("proof", "holds: a quorum of the authorities has made this final"),
+        ("proof", "holds: this is final"),
         ("network", specification.chain_id),
         ("block", f"{header.height}, {local_time(header.time_ms)}"),
+        ("block hash", checked.block_hash.hex()),
+        ("signed by", signed),
     ]
-    data: dict[str, Any] = {"valid": True, "chain_id": specification.chain_id, "height": header.height}
-    if proven.transaction is not None and proven.result is not None:
-        from chain.schema import to_json
-
-        shown, result = proven.transaction.to_json(prefix), to_json(proven.result, prefix)
+    data: dict[str, Any] = {
+        "valid": True,
+        "chain_id": specification.chain_id,
+        "height": header.height,
+        "block_hash": checked.block_hash.hex(),
+        "signers": checked.signers,
+        "authorities": checked.authorities,
+    }
+    if isinstance(proven, ProvenTransaction):
+        shown = Transaction.decode(proven.envelope).to_json(prefix)
+        result = to_json(proven.result, prefix)
         data |= {"transaction": shown, "result": result}
-        lines += [("transaction", proven.transaction.txid.hex()), *_body_lines(shown), *_result_lines(result)]
+        lines += [("transaction", proven.txid.hex()), *_body_lines(shown), *_result_lines(result)]
     else:
         kind, identifier, record = _proven_record(proven.key, proven.value, prefix)
         data |= {"kind": kind, "id": identifier, "present": record is not None, "record": record}

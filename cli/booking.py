@@ -244,7 +244,7 @@ def cancel(app: Application, which: str) -> None:
     """Give up a booking before its start, for the smallest charge."""
     from chain.actions.bookings import Cancel
 
-    chosen = booking_id(app, which, ("reserved",), renter=app.wallet().address_text)
+    chosen = booking_id(app, which, ("reserved", "active"), renter=app.wallet().address_text)
     view = app.call("booking.get", booking=chosen).view
     summary = [("returns", amount(view.refund_if_ended))]
     write(app, [Cancel(bytes.fromhex(chosen))], summary=summary, report=ended_report(chosen, "booking.cancelled"))

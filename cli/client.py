@@ -38,13 +38,20 @@ def _own_job(app: Application, text: str) -> str:
 @click.option("--region", default="", help="Only there.")
 @click.option("--memory-min", type=MEMORY, default=0, metavar="SIZE", help="Memory at least, such as 24GB.")
 @click.option("--cores-min", type=click.IntRange(0, (1 << 32) - 1), default=0, help="CUDA cores at least.")
-@click.option("--attempt", type=DURATION, default="1h", show_default=True, help="How long one attempt may take.")
+@click.option(
+    "--attempt",
+    type=DURATION,
+    default="1h",
+    show_default=True,
+    help="How long the work of one attempt may take, from sharing on.",
+)
 @click.option("--deadline", type=DURATION, default="1d", show_default=True, help="How long it may wait for takers.")
 @application
 def submit(app: Application, /, **wanted: Any) -> None:
     """Offer a job of some KIND, such as inference or training, to providers.
 
-    The ledger keeps a hash of the input. The input stays here until someone has claimed the job and you `share` it.
+    The ledger keeps a hash of the input. The input stays here until someone has claimed the job; then you `share` it,
+    within the network's activation grace (`aitbc blockchain info`), or the job expires.
     """
     content = read_content(wanted["prompt"], wanted["file"], "--prompt and --file", payloads.MAXIMUM_INPUT_BYTES)
     if wanted["booking"] is None and wanted["unit_price"] is None:

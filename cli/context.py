@@ -122,9 +122,15 @@ class Application:
 
         try:
             nodes = json.loads((self.localnet_directory() / "nodes.json").read_text())
-            return str(nodes[str(number)]["rpc"])
-        except (OSError, ValueError, KeyError, TypeError):
+            known = {int(name): str(entry["rpc"]) for name, entry in nodes.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return f"http://127.0.0.1:{FIRST_PORT + number - 1}"
+        if number not in known:
+            raise BadInput(
+                f"The local network has no node {number}.",
+                f"It has {', '.join(map(str, sorted(known)))}; or give a URL.",
+            )
+        return known[number]
 
     def client(self) -> "NodeClient":
         """The connection to the node."""

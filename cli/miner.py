@@ -11,7 +11,7 @@ from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
 from cli.gpu import beat, gpu_table, registration_options, registration_report, registration_summary, registrations
 from cli.jobs import job_table, list_options, read_content, show_jobs
-from cli.output import Column, amount, brief_time, details, foreign, number, short, table, zoned
+from cli.output import Column, amount, brief_time, details, duration, foreign, number, short, table, zoned
 from cli.resolving import gpu_id, job_id, pages
 from cli.types import ID
 from cli.wallet_account import new_profile
@@ -113,7 +113,13 @@ def claim(app: Application, job: str, gpu: str | None) -> None:
 
     def report(sent: Sent) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         collateral = sent.amounts("job.claimed").get("collateral", 0)
-        lines = [("job", chosen), ("gpu", used or "of the booking"), ("collateral", amount(collateral))]
+        grace = duration(app.network().parameters.activation_grace_seconds)
+        lines = [
+            ("job", chosen),
+            ("gpu", used or "of the booking"),
+            ("collateral", amount(collateral)),
+            ("next", f"the renter shares the input within {grace}, or the job expires"),
+        ]
         return {"job": chosen, "gpu": used, "collateral": str(collateral)}, lines
 
     write(app, [action], report=report)

@@ -49,6 +49,13 @@ class SequenceTooFar(LedgerError):
     hint = "Send the transactions with the lower sequences first."
 
 
+class TransactionTooHeavy(LedgerError):
+    """No block can hold it. Were it pending, it would be work that is never done: one empty block after the other."""
+
+    code = 2037
+    hint = "Split the actions over several transactions."
+
+
 class Replaced(LedgerError):
     """A transaction with the same sequence and a higher fee took its place."""
 
@@ -261,8 +268,8 @@ class Mempool:
 
         One that this node has acknowledged before expires by block time alone, so that a wrong clock cannot lose it.
 
-        Raises SequenceMismatch, SequenceTooFar, ReplacementUnderpriced, InsufficientFunds, MempoolFull or what the
-        ledger's check raises. Nothing has changed then.
+        Raises SequenceMismatch, SequenceTooFar, ReplacementUnderpriced, TransactionTooHeavy, InsufficientFunds,
+        MempoolFull or what the ledger's check raises. Nothing has changed then.
         """
         body = transaction.body
         with self._lock:
@@ -296,6 +303,7 @@ class Mempool:
 
     def _check(self, sender: _Sender, transaction: Transaction, old: _Entry | None, acknowledged: bool) -> None:
         """The ledger's check, as if everything else of the sender were paid and it were this one's turn."""
+        self._check_weight(transaction)
         left = max(0, sender.account.balance - sender.cost + (old.cost if old else 0))
         view = View(self._reader)
         ACCOUNTS.put(view, sender.address, replace(sender.account, balance=left, sequence=transaction.body.sequence))
@@ -308,6 +316,11 @@ class Mempool:
         needed = transaction.body.fee + spending(transaction)
         if left < needed:
             raise InsufficientFunds(needed=needed, available=left)
+
+    def _check_weight(self, transaction: Transaction) -> None:
+        maximum = self._parameters.maximum_block_weight
+        if transaction.weight > maximum:
+            raise TransactionTooHeavy(weight=transaction.weight, maximum=maximum)
 
     def _make_room(self, sender: _Sender, entry: _Entry, old: _Entry | None) -> None:
         """Drop cheaper tails until the entry fits. Raises MempoolFull."""
@@ -405,7 +418,7 @@ class Mempool:
                     self._advance(sender, new, included)
             if PARAMETERS.key() in final.changes:
                 self._parameters = read_parameters(View(self._reader))
-                self._drop_underpriced()
+                self._drop_unfit()
             while self._expiries and self._expiries[0][0] <= self._time_ms:
                 valid_until_ms, txid = heapq.heappop(self._expiries)
                 self.drop(txid, TransactionExpired(valid_until_ms=valid_until_ms, time_ms=self._time_ms))
@@ -427,8 +440,14 @@ class Mempool:
             self._drop(sender, sender.top, reason, keep=True)
         self._settle(sender)
 
-    def _drop_underpriced(self) -> None:
+    def _drop_unfit(self) -> None:
+        """Drop what the new parameters exclude."""
         for transaction in list(self._entries.values()):
+            try:
+                self._check_weight(transaction)
+            except TransactionTooHeavy as error:
+                self.drop(transaction.txid, error)
+                continue
             needed = required_fee(self._parameters, transaction.size, transaction.weight)
             if transaction.body.fee < needed:
                 self.drop(transaction.txid, FeeTooLow(needed=needed, offered=transaction.body.fee))

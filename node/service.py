@@ -14,7 +14,7 @@ from typing import Any
 
 from chain.certificate import AuthoritySet
 from chain.crypto.ed25519 import PrivateKey
-from chain.errors import BadSignature, LedgerError, MalformedEncoding
+from chain.errors import BadSignature, InsufficientFunds, KeyMismatch, LedgerError, MalformedEncoding, WrongChain
 from chain.evidence import ConflictingVotes
 from node.config import Configuration
 from node.consensus.driver import Driver, Reports
@@ -49,6 +49,9 @@ from node.sync import Syncer, SyncSettings
 MALFORMED_POINTS = 100
 """For bytes that are no message: no honest node sends them."""
 BAD_TRANSACTION_POINTS = 20
+USELESS_PER_POINT = 16
+"""Transactions with a good signature that an empty account signed cost their sender nothing, and this node much. An
+honest node, which admitted them itself, passes on a few at most: the two states are not always the same."""
 PEER_TRANSACTION_BYTES = 4 << 20
 """Envelopes of one peer that wait for admission; above it nothing more is read from that peer."""
 ENVELOPE_OVERHEAD_BYTES = 128
@@ -408,6 +411,9 @@ class Node:
         self.gossip.on_received(peer, [answer for answer in answers if isinstance(answer, bytes)])
         if any(isinstance(answer, MalformedEncoding | BadSignature) for answer in answers):
             self.links.penalise(peer, BAD_TRANSACTION_POINTS, "transaction that no honest node passes on")
+        useless = sum(isinstance(answer, InsufficientFunds | WrongChain | KeyMismatch) for answer in answers)
+        if useless >= USELESS_PER_POINT:
+            self.links.penalise(peer, useless // USELESS_PER_POINT, "transactions that nobody can pay for")
 
     async def submit(self, envelopes: Sequence[bytes], source_peer: bytes | None) -> list[bytes | LedgerError]:
         """Take envelopes from clients: for each its txid once it is on disk, or why it is refused."""

@@ -54,10 +54,13 @@ class SyncSettings:
     """Bounds of catching up."""
 
     blocks_per_request: int = MAXIMUM_CATCH_UP_BLOCKS
-    response_bytes: int = 1 << 20
-    """What an answer holds at most, unless a single block is larger."""
+    response_bytes: int = 768 << 10
+    """What an answer holds at most, unless a single block is larger; with what travels around the blocks it must pass
+    as a message of a follower, which a node takes up to a mebibyte of."""
     stall_seconds: float = 20.0
     """How long one answer may take."""
+    turn_seconds: float = 15.0
+    """After so long another peer that claims as much gets its turn, for a liar may be slow on purpose."""
     cool_down_seconds: float = 30.0
     """How long a peer that failed is not asked again."""
 
@@ -158,6 +161,7 @@ class Syncer:
         self._claims: OrderedDict[bytes, int] = OrderedDict()
         self._resting: OrderedDict[bytes, float] = OrderedDict()
         self._peer: bytes | None = None
+        self._last: bytes | None = None
         self._first = 0
         self._answer: asyncio.Future[Entries | None] = asyncio.get_running_loop().create_future()
         self._proved = 0
@@ -165,6 +169,7 @@ class Syncer:
         self._task: asyncio.Task[None] | None = None
         self._requests: dict[bytes, int] = {}
         self._serving: set[asyncio.Task[None]] = set()
+        self._serving_turn = asyncio.Lock()
         # Verification and answers share a thread of their own: neither may delay execution.
         self._worker = ThreadPoolExecutor(1, "sync")
 
@@ -232,7 +237,7 @@ class Syncer:
                     self._wake.clear()
                     await self._wake.wait()
                     continue
-                self._peer = peer
+                self._peer = self._last = peer
                 fault = await self._follow(peer)
                 self._peer = None
                 self._ledger.allow_proposals(True)
@@ -244,11 +249,15 @@ class Syncer:
             self._ledger.fail(error)
 
     def _choose(self) -> bytes | None:
-        """Whom to ask: an authority if one claims more than we have, and the highest claim among equals."""
+        """Whom to ask: an authority if one claims more than we have, not the same again, and the highest claim."""
         height = self._ledger.durable_head.height
         for peer in [peer for peer, claim in self._claims.items() if claim <= height]:
             del self._claims[peer]
-        return max(self._claims, key=lambda peer: (self._is_authority(peer), self._claims[peer]), default=None)
+        return max(
+            self._claims,
+            key=lambda peer: (self._is_authority(peer), peer != self._last, self._claims[peer]),
+            default=None,
+        )
 
     def _rest(self, peer: bytes, points: int, reason: str) -> None:
         """Leave a peer alone for a while."""
@@ -265,10 +274,15 @@ class Syncer:
         start = self._ledger.durable_head.height
         self._proved = 0
         first, asked = start + 1, False
+        end = self._now() + self._settings.turn_seconds
         while self._ledger.durable_head.height < self._claims.get(peer, 0):
+            if self._now() > end and self._another_claims(peer):
+                break
             if not asked and not self._request(peer, first):
                 return 0, "the request could not be sent"
             entries = await self._response()
+            if entries is None and peer not in self._claims:
+                break  # its link ended
             if entries is None:
                 return STALL_POINTS, "no answer"
             if not entries and self._ledger.durable_head.height < self._claims.get(peer, 0):
@@ -287,6 +301,10 @@ class Syncer:
         if height > start:
             _log.info("caught up from height %d to %d", start, height)
         return None
+
+    def _another_claims(self, peer: bytes) -> bool:
+        height = self._ledger.durable_head.height
+        return any(claim > height for other, claim in self._claims.items() if other != peer)
 
     def _request(self, peer: bytes, first: int) -> bool:
         self._first = first
@@ -333,9 +351,14 @@ class Syncer:
 
     async def _serve(self, peer: bytes, request: CatchUpRequest) -> None:
         try:
-            loop = asyncio.get_running_loop()
-            payload = await loop.run_in_executor(self._worker, self._answer_bytes, request)
-            self._links.send(peer, payload, Priority.BULK)
+            # One answer at a time, and then as long a rest: peers who ask and ask take half of one thread at most, and
+            # what this node has to verify itself waits for one answer, not for all.
+            async with self._serving_turn:
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                payload = await loop.run_in_executor(self._worker, self._answer_bytes, request)
+                self._links.send(peer, payload, Priority.BULK)
+                await asyncio.sleep(loop.time() - began)
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -37,6 +37,7 @@ class UnreadableAnswer(WalletError):
 class RpcError(WalletError):
     """An error that the node returned; `code`, `name` and `hint` are the node's own."""
 
+    code = 3107
     text = "{message}"
 
     def __init__(self, code: int, message: str, data: dict[str, Any]) -> None:
@@ -56,11 +57,11 @@ class NodeClient:
 
     def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT) -> None:
         """`url` is http://host:port. Raises NodeUnreachable if it is not a URL."""
-        parts = urlsplit(url if "//" in url else f"http://{url}")
         try:
+            parts = urlsplit(url if "//" in url else f"http://{url}")
             port = parts.port
-        except ValueError:
-            port = None
+        except ValueError as error:
+            raise NodeUnreachable(url=url, reason=str(error)) from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise NodeUnreachable(url=url, reason="not an http:// address")
         self.url = f"{parts.scheme}://{parts.netloc}"
@@ -94,7 +95,9 @@ class NodeClient:
             if isinstance(answers, dict) and "error" in answers:
                 raise self._error(answers["error"])
             raise UnreadableAnswer(url=self.url, reason="expected a list of answers")
-        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
+        by_id = {
+            answer["id"]: answer for answer in answers if isinstance(answer, dict) and type(answer.get("id")) is int
+        }
         return [
             self._result(method, by_id.get(request["id"])) for (method, _), request in zip(calls, requests, strict=True)
         ]

@@ -38,6 +38,7 @@ class StillPending(WalletError):
 class TransactionRejected(WalletError):
     """The ledger refused the transaction, or an action of it failed; the data are those of the ledger's error."""
 
+    code = 3108
     text = "{message}"
 
     def __init__(self, txid: str, name: str, code: int, hint: str, details: dict[str, str], message: str) -> None:

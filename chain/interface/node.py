@@ -14,8 +14,15 @@ from chain.interface.common import (
     Json,
     Milliseconds,
     Name,
+    ResultRecord,
+    TextFormat,
 )
 from chain.interface.ledger import BlockSummary, TransactionInBlock
+
+RecordKeyHex = Annotated[str, TextFormat("1 to 64 bytes in hexadecimal", "^([0-9a-fA-F]{2})+$", 128)]
+ProofHex = Annotated[
+    str, TextFormat("canonical bytes of a record of `chain.state.proof`, in hexadecimal", "^([0-9a-f]{2})+$", 32 << 20)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,57 +92,37 @@ class ProofAccountParams:
 @dataclass(frozen=True, slots=True)
 class ProofRecordParams:
     kind: Literal["account", "stake", "profile", "gpu", "booking", "escrow", "job", "review", "multisig", "proposal"]
-    key: BytesHex
+    key: RecordKeyHex
     """The record's key: an id, or an address in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
-class EpochLink:
-    """Why the authorities changed: the last header of an epoch whose set differs from the next one's."""
-
-    header: BytesHex
-    finalization: BytesHex
-    authorities: tuple[BytesHex, ...]
-    """Records of the next epoch's authorities, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class StateProof:
+class StateProofView:
     """Shows that a record has this value, or is absent, in the state of a final block; needs only the genesis file."""
 
     as_of: AsOf
-    header: BytesHex
-    finalization: BytesHex
-    links: tuple[EpochLink, ...]
-    """One for each change of the authorities since genesis."""
+    """The block whose state it is."""
     key: BytesHex
-    """The state key that was asked for."""
-    siblings: tuple[HashHex, ...]
-    """From the root down."""
-    leaf_key: BytesHex | None
-    leaf_value: BytesHex | None
-    """The leaf at the place of `key`: its own if present, else another's or none, which proves absence."""
+    """The state key that is proven: table id first."""
     present: bool
     record: Json | None
-    """The value decoded, for reading; the proof is over `leaf_value`."""
+    """The record decoded, for reading; None if it is absent."""
+    proof: ProofHex
+    """A `StateProof`. Nothing beside it needs to be believed: check it with `verify_state_proof`."""
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionProof:
-    """Shows that a transaction is in a final block, and its result."""
+class TransactionProofView:
+    """Shows that a transaction is in a final block, and its result; needs only the genesis file."""
 
     as_of: AsOf
-    header: BytesHex
-    finalization: BytesHex
-    links: tuple[EpochLink, ...]
+    height: Height
+    """Of the block that it is in."""
     txid: HashHex
-    envelope: BytesHex
-    index: int
-    count: int
-    """Transactions in the block; the results have one leaf more, the block's own, which comes first."""
-    transaction_path: tuple[HashHex, ...]
-    result: BytesHex
-    result_path: tuple[HashHex, ...]
+    result: ResultRecord
+    """What came of it, for reading."""
+    proof: ProofHex
+    """A `TransactionProof`. Nothing beside it needs to be believed: check it with `verify_transaction_proof`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ voted for is on disk as well and is kept until its height is final, because the 
 
 from chain.block import Block
 
-MAXIMUM_LOOSE = 8
-"""Bodies kept that are neither durable nor wanted."""
+MAXIMUM_LOOSE = 16
+"""Bodies kept that are neither durable nor wanted; more than the window of views whose proposals are kept."""
 MAXIMUM_WANTED = 64
 
 

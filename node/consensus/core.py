@@ -226,6 +226,10 @@ class Core:
         finalization = self._uncommitted()
         if finalization is None or self._committing is not None:
             return
+        invalid = self._candidates.fault(finalization.block_hash)
+        if invalid is not None:
+            self._halt_for(finalization.block_hash, invalid)
+            return
         self._want(finalization.block_hash, None)
         block = self._candidates.find(finalization.block_hash)
         if block is None or not self._executed(block):
@@ -423,11 +427,14 @@ class Core:
         if invalid is None:
             return
         if any(self._certifies(found, block_hash) for found in self._rounds.ascending()):
-            self._halt(f"a quorum notarized block {block_hash.hex()}, which is invalid here: {invalid}")
+            self._halt_for(block_hash, invalid)
 
     @staticmethod
     def _certifies(found: Round, block_hash: bytes) -> bool:
         return found.certified_block is not None and found.certified_block.block_hash == block_hash
+
+    def _halt_for(self, block_hash: bytes, invalid: str) -> None:
+        self._halt(f"a quorum certified block {block_hash.hex()}, which is invalid here: {invalid}")
 
     def _halt(self, reason: str) -> None:
         """Rule 11."""
@@ -490,7 +497,7 @@ class Core:
         block_hash = found.certificates[VoteKind.NOTARIZE].block_hash
         invalid = self._candidates.fault(block_hash)
         if invalid is not None:
-            self._halt(f"a quorum notarized block {block_hash.hex()}, which is invalid here: {invalid}")
+            self._halt_for(block_hash, invalid)
             return
         self._want(block_hash, peer)
         self._ask(VoteKind.FINALIZE, found.view, block_hash)

@@ -52,6 +52,7 @@ from node.consensus.events import (
     VoteSigned,
     WorkAvailable,
 )
+from node.consensus.inbox import Inbox
 from node.consensus.signer import Signer
 from node.consensus.simplex import Simplex
 from node.crash import crash_point
@@ -74,6 +75,7 @@ MAXIMUM_SERVING = 16
 PENALTY_POINTS = 50
 """What an invalid consensus message costs its sender."""
 _LONGEST_WAIT_SECONDS = 60.0
+_LONGEST_TURN_SECONDS = 0.005
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -153,10 +155,9 @@ class Driver:
         self._reports = reports
         self._clock = clock
         self._wall_ms = wall_ms
-        self._inbox: deque[tuple[Event, int]] = deque()
+        self._inbox = Inbox()
         self._answers: deque[Event] = deque()
         self._wake = asyncio.Event()
-        self._queued: dict[bytes, int] = {}
         self._room: dict[bytes, asyncio.Event] = {}
         self._received = 0
         self._deadlines = Deadlines(clock, lambda: self._received, self._on_deadline)
@@ -223,21 +224,22 @@ class Driver:
         The result, if any, is to be awaited before more is read from this peer.
         """
         self._received += 1
-        size += MESSAGE_OVERHEAD_BYTES
-        self._queued[peer] = self._queued.get(peer, 0) + size
-        self._inbox.append((MessageReceived(self._moment(received_at), peer, message), size))
+        event = MessageReceived(self._moment(received_at), peer, message)
+        self._inbox.put_of(peer, event, size + MESSAGE_OVERHEAD_BYTES)
         self._wake.set()
-        if self._queued[peer] <= PEER_QUEUE_BYTES:
+        if self._inbox.size_of(peer) <= PEER_QUEUE_BYTES:
             return None
         return _wait(self._room.setdefault(peer, asyncio.Event()))
 
     def connected(self, peer: bytes) -> None:
         """A link was made, or replaced."""
-        self._put(PeerConnected(self._now(), peer))
+        self._inbox.put_of(peer, PeerConnected(self._now(), peer))
+        self._wake.set()
 
     def disconnected(self, peer: bytes) -> None:
         """A link ended."""
-        self._put(PeerDisconnected(self._now(), peer))
+        self._inbox.put_of(peer, PeerDisconnected(self._now(), peer))
+        self._wake.set()
 
     def work_available(self) -> None:
         """There is something to put in a block. Cheap; may repeat."""
@@ -276,13 +278,20 @@ class Driver:
     # The one task that steps the core.
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         try:
             while not self._stopping and not self._failed.done():
                 event = self._take()
                 if event is None:
                     self._wake.clear()
                     await self._wake.wait()
+                    since = loop.time()
                     continue
+                if loop.time() - since > _LONGEST_TURN_SECONDS:
+                    # Steps may follow each other without ever waiting; the links must be heard in between.
+                    await asyncio.sleep(0)
+                    since = loop.time()
                 for effect in self._core.step(event):
                     if self._stopping or self._failed.done():
                         break
@@ -295,16 +304,9 @@ class Driver:
     def _take(self) -> Event | None:
         if self._answers:
             return self._answers.popleft()
-        if not self._inbox:
-            return None
-        event, size = self._inbox.popleft()
+        event = self._inbox.take()
         if isinstance(event, MessageReceived):
-            left = self._queued[event.peer] - size
-            if left > 0:
-                self._queued[event.peer] = left
-            else:
-                del self._queued[event.peer]
-            if left <= PEER_QUEUE_BYTES // 2 and event.peer in self._room:
+            if event.peer in self._room and self._inbox.size_of(event.peer) <= PEER_QUEUE_BYTES // 2:
                 self._room.pop(event.peer).set()
         elif isinstance(event, WorkAvailable):
             self._work_queued = False
@@ -312,10 +314,7 @@ class Driver:
 
     def _forget(self, peer: bytes) -> None:
         """Drop what a peer that is banned, or gone, had sent: checking it would cost more than it did to make."""
-        self._inbox = deque(
-            entry for entry in self._inbox if not (isinstance(entry[0], MessageReceived) and entry[0].peer == peer)
-        )
-        self._queued.pop(peer, None)
+        self._inbox.forget(peer)
         if peer in self._room:
             self._room.pop(peer).set()
 
@@ -469,7 +468,7 @@ class Driver:
         return head, candidates, tuple(self._executor.certificates())
 
     def _put(self, event: Event) -> None:
-        self._inbox.append((event, 0))
+        self._inbox.put(event)
         self._wake.set()
 
     def _now(self) -> Moment:

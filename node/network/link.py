@@ -51,6 +51,7 @@ _WRITE_BUFFER_BYTES = 128 << 10
 _RECORDS_PER_TURN = 4
 _MESSAGES_PER_TURN = 64
 _SHORTEST_THROTTLE_SECONDS = 0.05
+_LONGEST_REST_SECONDS = 5.0
 
 Deliver = Callable[[bytes, float], Awaitable[None] | None]
 """Takes a message and the time it arrived. While a returned awaitable is pending, nothing more is read."""
@@ -216,6 +217,7 @@ class Link:
         self._ended: asyncio.Future[LinkClosed] = asyncio.get_running_loop().create_future()
         # Who is not listened to is not silent.
         self._listening = True
+        self._rest_seconds = 0.0
         self._ping_sent: tuple[bytes, float] | None = None
         self._ping_count = 0
         self._timer: Cancellable | None = None
@@ -279,6 +281,10 @@ class Link:
         self._wake.set()
         return True
 
+    def rest(self, seconds: float) -> None:
+        """Read nothing for a while after the record at hand, because the peer wastes this node's time."""
+        self._rest_seconds = min(self._rest_seconds + seconds, _LONGEST_REST_SECONDS)
+
     def close(self, code: CloseCode, detail: str = "") -> None:
         """End the link: `run` tells the peer `code` and returns. No message is delivered after this call."""
         self.end(LinkClosed(code, detail))
@@ -318,6 +324,8 @@ class Link:
                 self._heard_at = self._clock.now()
                 await self._throttle(self._byte_rate.charge(len(record)))
                 await self._handle(record, received_at, deliver)
+                rest, self._rest_seconds = self._rest_seconds, 0.0
+                await self._throttle(rest)
         except Exception as error:
             closed = _as_closed(error)
             if closed.code == CloseCode.INTERNAL:

@@ -26,6 +26,8 @@ MAXIMUM_PROPOSAL_NULLIFICATIONS = 256
 MAXIMUM_CATCH_UP_BLOCKS = 256
 MAXIMUM_TRANSACTIONS = 1024
 HASH_SIZE = 32
+_MAXIMUM_ITEMS = 8_192
+"""Values in a message, blocks and envelopes counting one each: twice what the fullest message holds."""
 _MAXIMUM_ENVELOPE_BYTES = 1 << 20
 
 
@@ -160,7 +162,7 @@ def encode_message(message: Message) -> bytes:
 
 def decode_message(data: bytes) -> Message:
     """The message of these bytes, of good shape but not verified. Raises MalformedEncoding for anything else."""
-    plain = decode(data, max_size=MAXIMUM_MESSAGE_BYTES, max_depth=4)
+    plain = decode(data, max_size=MAXIMUM_MESSAGE_BYTES, max_depth=4, max_items=_MAXIMUM_ITEMS)
     if type(plain) is not tuple or len(plain) < 2 or type(plain[0]) is not int or type(plain[1]) is not int:
         raise MalformedEncoding(reason="not a message")
     if plain[0] != WIRE_VERSION:

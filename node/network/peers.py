@@ -74,6 +74,8 @@ class NetworkConfig:
     score_decay_per_second: float = 1.0
     throttle_points: int = 1
     """What exceeding a receive rate once costs."""
+    rest_per_point: float = 0.001
+    """How long an authority above `ban_score` is not read from, for each further point."""
     violation_points: int = 100
     """What breaking the link protocol costs."""
 
@@ -272,7 +274,7 @@ class PeerNetwork:
             live.link.close(CloseCode.DROPPED, reason)
 
     def penalise(self, peer_key: bytes, points: int, reason: str) -> None:
-        """Add penalty points. At `ban_score` a peer that is no authority is dropped and banned for a while.
+        """Add penalty points. At `ban_score` a peer is dropped and banned for a while; an authority is slowed down.
 
         Args: points: at least 0; they fade by `score_decay_per_second`. reason: short fixed text, for the log.
         """
@@ -280,6 +282,11 @@ class PeerNetwork:
         if score < self._config.ban_score:
             return
         if peer_key in self._authorities:
+            live = self._links.get(peer_key)
+            if live is not None:
+                # To check what it says takes longer than to say it, so it is heard less; not by much, for it may be
+                # honest and have a wrong clock.
+                live.link.rest(points * self._config.rest_per_point)
             _log.warning("authority %s misbehaves: %s (score %d)", _short(peer_key), reason, score)
             return
         self._standing.ban(peer_key, self._config.ban_seconds)
@@ -311,7 +318,13 @@ class PeerNetwork:
             oldest.cancel()
         task = self._spawn(self._answer(stream))
         self._pending[task] = None
-        task.add_done_callback(lambda done: self._pending.pop(done, None))
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._pending.pop(done, None)
+            if done.cancelled():
+                stream.abort()  # a task that is cancelled before its first turn runs nothing of its own
+
+        task.add_done_callback(ended)
 
     async def _answer(self, stream: Stream) -> None:
         """Take one inbound connection from its first byte to a live link."""

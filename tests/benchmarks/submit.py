@@ -45,7 +45,7 @@ def once(arguments: argparse.Namespace) -> Mapping[str, float]:
             _write_batches(folder / "load", load.transfers(chain_id, people, arguments.transactions, valid_until_ms))
             targets = nodes.nodes[: arguments.targets]
             heights = [node.height for node in nodes.nodes]
-            with _generator(folder / "load", arguments.connections, targets) as generator:
+            with _generator(folder / "load", arguments, targets) as generator:
                 assert generator.stdin is not None
                 assert generator.stdout is not None
                 assert generator.stdout.readline() == b"ready\n"
@@ -72,9 +72,12 @@ def _write_batches(folder: Path, transactions: Sequence[Transaction]) -> None:
         (folder / f"{first:08d}").write_text(json.dumps(calls))
 
 
-def _generator(folder: Path, connections: int, targets: Sequence[NodeProcess]) -> "subprocess.Popen[bytes]":
+def _generator(
+    folder: Path, arguments: argparse.Namespace, targets: Sequence[NodeProcess]
+) -> "subprocess.Popen[bytes]":
     places = ["{}:{}".format(*network.address(node)) for node in targets]
-    command = [sys.executable, "-m", "tests.benchmarks.generator", str(folder), str(connections), *places]
+    numbers = [str(arguments.connections), str(arguments.rate * 1_000 // MAXIMUM_BATCH)]
+    command = [sys.executable, "-m", "tests.benchmarks.generator", str(folder), *numbers, *places]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
@@ -128,5 +131,6 @@ if __name__ == "__main__":
             "authorities": (2, "nodes"),
             "targets": (2, "nodes that clients talk to"),
             "connections": (8, "kept connections"),
+            "rate": (0, "transfers a second that the client sends; 0 is as fast as they are answered"),
         },
     )

@@ -57,7 +57,7 @@ def test_a_node_may_be_named_by_url_or_number(market: Shell, tmp_path: Path) -> 
         assert market.ok("blockchain", "status", "--node", "3")["chain_id"]
         assert market.ok("--node", market.node, "blockchain", "status")["chain_id"]
         assert market.ok("--node", market.node.removeprefix("http://"), "blockchain", "status")["chain_id"]
-        assert "8082" in market.fails(3, "blockchain", "status", "--node", "2")["message"]
+        assert "no node 2" in market.fails(2, "blockchain", "status", "--node", "2")["message"]
     finally:
         del market.environment["AITBC_LOCALNET_DIR"]
     for url in ("ftp://host", "http://", "http://host:99999", "http://[", "nonsense.invalid"):
@@ -100,40 +100,27 @@ class TestProofs:
         assert proven["result"]["fee"] == sent["fee"]
         assert proven["height"] == sent["height"]
 
-    @pytest.mark.parametrize("field", ["header", "finalization", "leaf_value", "leaf_key", "key", "siblings"])
-    def test_a_changed_state_proof(self, market: Shell, genesis: str, tmp_path: Path, field: str) -> None:
+    @pytest.mark.parametrize("at", [0.0, 0.01, 0.1, 0.3, 0.5, 0.8, 0.99])
+    @pytest.mark.parametrize("kind", ["state", "transaction"])
+    def test_a_changed_proof(self, market: Shell, genesis: str, tmp_path: Path, kind: str, at: float) -> None:
         path = tmp_path / "proof"
-        market.ok("wallet", "balance", "other", "--proof", str(path))
-        self.spoil(path, field)
-        assert self.check(market, path, genesis, 1)["name"] == "proof_refused"
-
-    @pytest.mark.parametrize(
-        "field", ["header", "finalization", "envelope", "result", "transaction_path", "index", "count"]
-    )
-    def test_a_changed_transaction_proof(self, market: Shell, genesis: str, tmp_path: Path, field: str) -> None:
-        path = tmp_path / "proof"
-        sent = market.ok("wallet", "send", "other", "1", wallet="renter")
-        market.ok("blockchain", "transaction", sent["txid"], "--proof", str(path))
-        self.spoil(path, field)
-        assert self.check(market, path, genesis, 1)["name"] == "proof_refused"
-
-    def spoil(self, path: Path, field: str) -> None:
-        content = json.loads(path.read_text())
-        value = content["proof"][field]
-        if isinstance(value, int):
-            content["proof"][field] = value + 1
-        elif isinstance(value, list):
-            content["proof"][field] = [*value, "00" * 32]
+        if kind == "state":
+            market.ok("wallet", "balance", "other", "--proof", str(path))
         else:
-            middle = len(value) // 2
-            content["proof"][field] = value[:middle] + ("0" if value[middle] != "0" else "1") + value[middle + 1 :]
-        path.write_text(json.dumps(content))
+            sent = market.ok("wallet", "send", "other", "1", wallet="renter")
+            market.ok("blockchain", "transaction", sent["txid"], "--proof", str(path))
+        content = json.loads(path.read_text())
+        assert content["kind"] == kind
+        data = bytearray.fromhex(content["proof"])
+        data[int(at * len(data))] ^= 1
+        path.write_text(json.dumps({**content, "proof": data.hex()}))
+        assert self.check(market, path, genesis, 1)["name"] == "proof_refused"
 
     def test_another_network(self, market: Shell, tmp_path: Path) -> None:
         path, genesis = tmp_path / "proof", tmp_path / "genesis.json"
         market.ok("wallet", "balance", "other", "--proof", str(path))
         build_genesis(market, tmp_path, genesis)
-        assert "devnet" in self.check(market, path, str(genesis), 1)["message"]
+        assert "another chain" in self.check(market, path, str(genesis), 1)["message"]
 
     @pytest.mark.parametrize(
         "content", ["", "{}", "[]", '{"format": "aitbc-proof", "version": 1, "method": "proof.account"}', "[" * 9_999]
@@ -228,7 +215,8 @@ def test_an_account_that_two_control(market: Shell, tmp_path: Path) -> None:
     market.ok("wallet", "send", account, "25", wallet="renter")
     proposed = market.ok("wallet", "multisig-propose", account, "--send", "provider", "10", wallet="renter")
     assert proposed["executed"] is False
-    assert account in market("wallet", "multisig-list", wallet="other").out
+    listed = market("wallet", "multisig-list", wallet="other")
+    assert (listed.code, account in listed.out) == (0, True)
     assert "10 AITBC" in market("wallet", "multisig-list", account, wallet="other").out
     assert (
         market.fails(5, "wallet", "multisig-sign", proposed["proposal"], wallet="renter")["name"] == "already_approved"

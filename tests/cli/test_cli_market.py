@@ -53,6 +53,15 @@ def test_the_whole_way(market: Shell, register: Register) -> None:
     assert booking[:12] in market("marketplace", "booking", "list", wallet="provider").out
 
 
+def test_a_booking_is_guarded_by_what_was_quoted(market: Shell, register: Register, tmp_path: Path) -> None:
+    """What is signed names the quoted cost and terms, so that nothing that moves meanwhile can make it dearer."""
+    gpu, unsigned = register("Guard", "3"), str(tmp_path / "unsigned")
+    market.ok("marketplace", "gpu", "book", gpu, "--hours", "2", "--build", unsigned, wallet="renter")
+    (action,) = market.ok("wallet", "verify", unsigned)["transaction"]["actions"]
+    assert (action["action"], action["max_cost"], action["terms_versions"]) == ("booking.reserve", str(6 * COIN), [1])
+    assert (action["gpus"], action["seconds"], action["start_ms"]) == ([gpu], 7_200, 0)
+
+
 def test_a_gpu_stands_for_the_only_booking_of_it(market: Shell, register: Register) -> None:
     gpu = register()
     first = market.ok("marketplace", "gpu", "book", gpu[:10], "--hours", "1", wallet="renter")["booking"]
@@ -79,6 +88,13 @@ def test_several_bookings_are_listed_instead_of_guessed_at(market: Shell, regist
     cancelled = market.ok("marketplace", "booking", "cancel", bookings[0], wallet="renter")
     assert int(cancelled["refund"]) == 2 * COIN * 99 // 100
     assert market.ok("marketplace", "booking", "cancel", gpu[:6], wallet="renter")["booking"] == bookings[1]
+
+
+def test_a_booking_that_was_activated_early_may_still_be_cancelled(market: Shell, register: Register) -> None:
+    gpu = register("Early")
+    market.ok("marketplace", "gpu", "book", gpu, "--hours", "1", "--start", "+2h", wallet="renter")
+    market.ok("marketplace", "booking", "activate", gpu, "--access", "x", wallet="provider")
+    assert market.ok("marketplace", "booking", "cancel", gpu, wallet="renter")["refund"] == str(2 * COIN * 99 // 100)
 
 
 def test_registering_several_cards_at_once(market: Shell) -> None:

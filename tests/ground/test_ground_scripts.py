@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SCRIPTS = [".ci/environment.sh", ".ci/run", "localnet/start", "localnet/stop", "tests/run"]
+SCRIPTS = [".ci/environment.sh", ".ci/run", "localnet/start", "localnet/stop", "tests/benchmarks/run", "tests/run"]
 
 
 def run(script: pathlib.Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

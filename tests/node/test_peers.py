@@ -1,6 +1,7 @@
 """The peer network over loopback: finding peers, keeping them, and what misbehaviour costs them."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -36,6 +37,26 @@ async def no_task_is_left() -> AsyncIterator[None]:
     yield
     await turns(3)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_connection_given_up_before_its_first_turn_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = Node(BOB)
+    streams: list[Stream] = []
+    accepted = bob.network._accepted
+
+    def give_up(stream: Stream) -> None:
+        accepted(stream)
+        streams.append(stream)
+        for task in bob.network._pending:
+            task.cancel()
+
+    monkeypatch.setattr(bob.network, "_accepted", give_up)
+    async with running(bob):
+        reader, writer = await asyncio.open_connection(bob.address.host, bob.address.port)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read(1) == b""
+        assert streams[0].writer.transport.is_closing()
+        writer.close()
 
 
 async def test_messages_and_what_is_known_of_a_peer() -> None:

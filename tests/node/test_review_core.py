@@ -87,3 +87,12 @@ def test_a_missing_block_is_asked_of_authorities_first() -> None:
     )
     lonely.wait(8_000)
     assert requested(lonely.deadline(ev.Timer.STANDSTILL)) == {final.hash}
+
+
+def test_a_finalization_of_what_is_invalid_here_stops_the_node() -> None:
+    """Even if the notarization was never seen."""
+    bench = Bench()
+    block = bench.block(1)
+    bench.receive(1, bench.proposal(block))
+    assert not of(bench.execute(block, "another state root"), ev.Halt)
+    assert of(bench.certify(FINALIZE, 1, block.hash), ev.Halt)

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from chain.actions.accounts import Transfer
+from chain.bank import NATIVE_ASSET
 from chain.crypto.ed25519 import PrivateKey
+from chain.transaction import Body, Transaction
 from node.network.frames import Priority
 from node.network.messages import CatchUpRequest, CatchUpResponse, Transactions, encode_message
 from node.network.peers import PeerAddress, PeerNetwork
-from node.service import Node
+from node.service import Node, wall_ms
+from tests.ledger import DEFAULT_FEE, Person
 from tests.nodes import FAST_NETWORK, Layout, lay_out, until
 
 
@@ -107,3 +111,34 @@ async def test_requests_for_heights_at_the_end_of_all_numbers(tmp_path: Path) ->
             await attacker.heard()
             attacker.received.clear()
         await goes_on(node)
+
+
+async def test_who_floods_with_what_nobody_can_pay_for_is_banned(tmp_path: Path) -> None:
+    """Each is well signed, by a fresh key that owns nothing."""
+    async with attacked(tmp_path) as (node, attacker):
+        envelopes = [broke(node, number) for number in range(1_024)]
+        for start in range(0, 1_024, 256):
+            attacker.say(encode_message(Transactions(tuple(envelopes[start : start + 256]))))
+        assert len(node.mempool) == 0
+        # Four times sixteen points are not enough.
+        await attacker.heard()
+        assert attacker.network.is_connected(attacker.target)
+        for start in range(0, 1_024, 256):
+            attacker.say(encode_message(Transactions(tuple(envelopes[start : start + 256]))))
+        await until(lambda: not attacker.network.is_connected(attacker.target), attacker.changed)
+        await goes_on(node)
+
+
+def broke(node: Node, number: int) -> bytes:
+    person = Person(f"broke {number}")
+    body = Body(
+        chain_id=node.specification.chain_id,
+        sender=person.address,
+        public_key=person.key.public_key,
+        sequence=0,
+        valid_until_ms=wall_ms() + 600_000,
+        idempotency_id=None,
+        fee=DEFAULT_FEE,
+        actions=(Transfer(person.address, NATIVE_ASSET, 1),),
+    )
+    return Transaction.sign(body, person.key).envelope

@@ -1,24 +1,33 @@
-"""Proofs over RPC, checked by arithmetic of their own: from the genesis file alone to a record or a transaction."""
+"""Proofs over RPC, checked as a stranger does: with the answered bytes and the genesis file, and nothing else."""
 
 from collections.abc import AsyncIterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chain.bank import ACCOUNTS
-from chain.block import Header, hash_header
-from chain.certificate import Certificate, VoteKind, verify_certificate
-from chain.crypto.hashing import tagged_hash, verify_merkle_path
-from chain.result import TransactionResult
-from chain.schema import decode_record
-from tests.ledger import Person
+from chain.bank import ACCOUNTS, Account
+from chain.certificate import AuthoritySet
+from chain.errors import InvalidProof
+from chain.interface.node import ProofHex
+from chain.inventory import GPUS
+from chain.parameters import Parameters
+from chain.schema import decode_record, encode_record, to_json
+from chain.state.proof import (
+    MAXIMUM_PROOF_BYTES,
+    StateProof,
+    TransactionProof,
+    Trust,
+    verify_state_proof,
+    verify_transaction_proof,
+)
+from genesis.builder import build
+from node import execution
+from tests.ledger import Person, make_authority
 from tests.rpc_node import RpcNode
-from tests.solo import pay
+from tests.solo import finalization_of, pay
 
 ALICE, BOB, CAROL = Person("alice"), Person("bob"), Person("carol")
-EMPTY = bytes(32)
 
 
 @pytest.fixture
@@ -29,56 +38,32 @@ async def node(tmp_path: Path) -> AsyncIterator[RpcNode]:
         yield running
 
 
-def trusted_header(node: RpcNode, proof: dict[str, Any]) -> Header:
-    """The proof's header, once the authorities of the genesis file have made it final."""
-    header_bytes = bytes.fromhex(proof["header"])
-    certificate = Certificate.decode(bytes.fromhex(proof["finalization"]))
-    assert proof["links"] == []  # the authorities are still those of the genesis file
-    assert certificate.kind is VoteKind.FINALIZE
-    assert certificate.block_hash == hash_header(header_bytes)
-    assert verify_certificate(node.solo.chain_id, node.solo.specification.authority_set(), certificate)
-    return decode_record(Header, header_bytes)
+def trust_in(node: RpcNode) -> Trust:
+    """What the genesis file of a node says."""
+    specification = node.solo.specification
+    return Trust(specification.chain_id, specification.authorities, build(specification).block.hash)
 
 
-def root_from(proof: dict[str, Any]) -> bytes:
-    """The state root that the siblings and the leaf lead to."""
-    siblings = [bytes.fromhex(sibling) for sibling in proof["siblings"]]
-    place = tagged_hash("aitbc/state/key/1", bytes.fromhex(proof["key"]))
-    node_hash = EMPTY
-    if proof["leaf_key"] is not None:
-        leaf_place = tagged_hash("aitbc/state/key/1", bytes.fromhex(proof["leaf_key"]))
-        value_hash = sha256(bytes.fromhex(proof["leaf_value"])).digest()
-        node_hash = tagged_hash("aitbc/state/leaf/1", leaf_place + value_hash)
-        shared = int.from_bytes(place, "big") ^ int.from_bytes(leaf_place, "big")
-        assert shared >> (256 - len(siblings)) == 0  # the leaf stands on the way to the key
-    for depth, sibling in reversed(list(enumerate(siblings))):
-        bit = place[depth // 8] >> (7 - depth % 8) & 1
-        pair = sibling + node_hash if bit else node_hash + sibling
-        node_hash = tagged_hash("aitbc/state/branch/1", pair)
-    return node_hash
+def encoded(answer: dict[str, Any]) -> bytes:
+    return bytes.fromhex(answer["proof"])
 
 
-async def test_account_proof_leads_to_the_certified_root(node: RpcNode) -> None:
-    proof = await node.call("proof.account", address=node.text(BOB.address))
-    assert root_from(proof) == trusted_header(node, proof).state_root
-    assert proof["present"]
-    assert proof["leaf_key"] == ACCOUNTS.key(BOB.address).hex()
-    assert proof["record"] == {"balance": str(node.solo.balance(BOB)), "sequence": 0}
-
-
-async def test_altered_proof_leads_elsewhere(node: RpcNode) -> None:
-    proof = await node.call("proof.account", address=node.text(BOB.address))
-    value = bytearray.fromhex(proof["leaf_value"])
-    value[-1] ^= 1
-    assert root_from({**proof, "leaf_value": value.hex()}) != trusted_header(node, proof).state_root
+async def test_account_proof_shows_what_the_node_says(node: RpcNode) -> None:
+    answer = await node.call("proof.account", address=node.text(BOB.address))
+    proven = verify_state_proof(encoded(answer), trust_in(node), ACCOUNTS.key(BOB.address))
+    assert proven.value is not None
+    assert decode_record(Account, proven.value).balance == node.solo.balance(BOB)
+    assert answer["as_of"] == {"height": proven.header.height, "time_ms": proven.header.time_ms}
+    assert answer["key"] == proven.key.hex()
+    assert answer["present"]
+    assert answer["record"] == {"balance": str(node.solo.balance(BOB)), "sequence": 0}
 
 
 async def test_absence_is_proved_too(node: RpcNode) -> None:
-    proof = await node.call("proof.account", address=node.text(CAROL.address))
-    assert not proof["present"]
-    assert proof["record"] is None
-    assert proof["leaf_key"] != proof["key"]
-    assert root_from(proof) == trusted_header(node, proof).state_root
+    answer = await node.call("proof.account", address=node.text(CAROL.address))
+    assert (answer["present"], answer["record"]) == (False, None)
+    proven = verify_state_proof(encoded(answer), trust_in(node), ACCOUNTS.key(CAROL.address))
+    assert (proven.value, proven.header.height) == (None, 2)
 
 
 async def test_record_proof_covers_any_table(node: RpcNode) -> None:
@@ -86,30 +71,83 @@ async def test_record_proof_covers_any_table(node: RpcNode) -> None:
     assert by_record == await node.call("proof.account", address=node.text(ALICE.address))
     absent = await node.call("proof.record", kind="gpu", key="00" * 32)
     assert not absent["present"]
-    assert root_from(absent) == trusted_header(node, absent).state_root
+    assert verify_state_proof(encoded(absent), trust_in(node), GPUS.key(bytes(32))).value is None
 
 
-async def test_transaction_proof_leads_to_both_roots(node: RpcNode) -> None:
+@pytest.mark.parametrize("key", ["", "0", "zz", "00 00", "00" * 65, "00\n"])
+async def test_a_record_key_has_bounds(node: RpcNode, key: str) -> None:
+    assert (await node.fault("proof.record", kind="gpu", key=key)).name == "invalid_params"
+
+
+async def test_genesis_is_proved_without_signatures(tmp_path: Path) -> None:
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB)) as fresh:
+        answer = await fresh.call("proof.account", address=fresh.text(BOB.address))
+        proven = verify_state_proof(encoded(answer), trust_in(fresh), ACCOUNTS.key(BOB.address))
+        assert proven.header.height == 0
+        assert proven.value is not None
+        assert decode_record(StateProof, encoded(answer)).final.finalization == b""
+
+
+async def test_transaction_proof_shows_transaction_and_result(node: RpcNode) -> None:
     transactions = [node.solo.sign(ALICE, pay(BOB, amount), sequence=1 + amount) for amount in range(1, 6)]
     await node.submit(*transactions)
     node.solo.advance()
     node.solo.advance()
     for transaction in transactions:
-        proof = await node.call("proof.transaction", txid=transaction.txid.hex())
-        header = trusted_header(node, proof)
-        assert header.height == 3
-        assert sha256(transaction.body_bytes).digest() == bytes.fromhex(proof["txid"])
-        assert proof["envelope"] == transaction.envelope.hex()
-        path = [bytes.fromhex(item) for item in proof["transaction_path"]]
-        leaf = sha256(transaction.envelope).digest()
-        assert verify_merkle_path(header.transactions_root, leaf, proof["index"], proof["count"], path)
-        result_path = [bytes.fromhex(item) for item in proof["result_path"]]
-        result_leaf = sha256(bytes.fromhex(proof["result"])).digest()
-        place, count = proof["index"] + 1, proof["count"] + 1
-        assert verify_merkle_path(header.results_root, result_leaf, place, count, result_path)
-        result = decode_record(TransactionResult, bytes.fromhex(proof["result"]))
-        assert (result.txid, result.succeeded) == (transaction.txid, True)
+        answer = await node.call("proof.transaction", txid=transaction.txid.hex())
+        proven = verify_transaction_proof(encoded(answer), trust_in(node))
+        assert (proven.txid, proven.envelope) == (transaction.txid, transaction.envelope)
+        assert proven.result.succeeded
+        assert answer["txid"] == transaction.txid.hex()
+        assert answer["height"] == proven.header.height == 3
+        assert answer["as_of"]["height"] == 4
+        assert answer["result"] == to_json(proven.result, node.context.prefix)
+
+
+async def test_proofs_follow_a_change_of_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proof has a link for each change before its own header, and none for those that came after it."""
+    others = {epoch: make_authority(f"of epoch {epoch}") for epoch in (1, 3)}
+    members = {epoch: (authority,) for epoch, (authority, _, _) in others.items()}
+
+    def following(authorities: AuthoritySet) -> AuthoritySet:
+        epoch = authorities.epoch + 1
+        return AuthoritySet(epoch, members.get(epoch, authorities.members))
+
+    monkeypatch.setattr(execution, "following_authorities", following)
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB), parameters=Parameters(epoch_blocks=2)) as node:
+        txids = []
+        for height in range(1, 9):
+            transaction = node.solo.sign(ALICE, pay(BOB, height))
+            await node.submit(transaction)
+            block = node.solo.build()
+            epoch = (height - 1) // 2
+            secrets = [secret for since, (_, _, secret) in others.items() if since <= epoch]
+            signed = finalization_of(node.solo.chain_id, block, *secrets[-1:])
+            node.solo.executor.commit(block, signed)
+            txids.append(transaction.txid)
+        for height, txid in enumerate(txids, 1):
+            answer = await node.call("proof.transaction", txid=txid.hex())
+            assert verify_transaction_proof(encoded(answer), trust_in(node)).header.height == height
+            links = decode_record(TransactionProof, encoded(answer)).final.links
+            assert len(links) == (0 if height <= 2 else 1 if height <= 6 else 2)
+        answer = await node.call("proof.account", address=node.text(BOB.address))
+        assert verify_state_proof(encoded(answer), trust_in(node)).header.height == 8
+        assert len(decode_record(StateProof, encoded(answer)).final.links) == 2
+
+
+async def test_a_node_of_another_network_proves_nothing(node: RpcNode, tmp_path: Path) -> None:
+    answer = await node.call("proof.account", address=node.text(BOB.address))
+    async with RpcNode(tmp_path / "other", (ALICE,)) as other:
+        with pytest.raises(InvalidProof):
+            verify_state_proof(encoded(answer), trust_in(other))
 
 
 async def test_there_is_no_proof_of_an_unknown_transaction(node: RpcNode) -> None:
     assert (await node.fault("proof.transaction", txid="00" * 32)).name == "not_found"
+
+
+async def test_bytes_are_canonical_and_bounded_as_documented(node: RpcNode) -> None:
+    answer = await node.call("proof.account", address=node.text(BOB.address))
+    assert encode_record(decode_record(StateProof, encoded(answer))) == encoded(answer)
+    (form,) = ProofHex.__metadata__
+    assert form.maximum == 2 * MAXIMUM_PROOF_BYTES
