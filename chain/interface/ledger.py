@@ -309,6 +309,10 @@ class AccountView:
     """The sequence for the next transaction, counting those that are pending on this node."""
     stake: StakeAmounts
     profile: ProfileRecord | None
+    key: HashHex | None = None
+    """The public key that signs since the last rotation; None as long as it is the one of the address."""
+    rotations: int = 0
+    """How often the key was replaced."""
 
 
 @dataclass(frozen=True, slots=True)

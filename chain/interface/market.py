@@ -47,7 +47,7 @@ class GpuListParams:
     """Case-insensitive; `*` and `?` match as in file names."""
     region: Name | None = None
     provider: AddressText | None = None
-    status: Literal["active", "offline", "retiring", "retired"] | None = None
+    status: Literal["active", "maintenance", "offline", "retiring", "retired"] | None = None
     """Retired GPUs are shown only on request."""
     price_max: AmountText | None = None
     """Base units per GPU-hour."""
@@ -76,11 +76,11 @@ class GpuView:
     id: HashHex
     gpu: GpuRecord
     status: Name
-    """As of now: the record may still await its due item."""
+    """As of now: the record may still await its due item. `maintenance` within a window that its owner has set."""
     available: bool
     """Active, and free now for its shortest booking."""
     free_from_ms: Milliseconds | None
-    """The end of the booking or job that occupies it now; None if it is free."""
+    """The end of the booking, job or maintenance that occupies it now; None if it is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,20 @@ class GpuParams:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceWindow:
+    """Half-open [start_ms, end_ms)."""
+
+    id: HashHex
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+
+
+@dataclass(frozen=True, slots=True)
 class GpuDetails:
     as_of: AsOf
     view: GpuView
+    maintenance: tuple[MaintenanceWindow, ...]
+    """Windows that are not over, by start."""
     provider_profile: ProfileRecord | None
     rating: RatingSummary
 
@@ -126,7 +137,8 @@ class BookedSlot:
     start_ms: Milliseconds
     end_ms: Milliseconds
     booking: HashHex
-    """The booking, or the claimed job, that takes it."""
+    """The booking, claimed job or maintenance that takes it."""
+    kind: Literal["booking", "job", "maintenance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +203,10 @@ class Quote:
     provider_net: AmountText
     collateral: AmountText
     """Of the provider's stake; the renter's if the provider does not show up."""
+    notice_seconds: int
+    """Before the start, the time in which a cancellation costs `cancellation_share`."""
+    cancellation_share: int
+    """Basis points of the cost; the network's release charge holds if it is more."""
     terms_versions: tuple[int, ...]
     outcomes: tuple[Outcome, ...]
 
@@ -232,7 +248,9 @@ class BookingListParams:
     renter: AddressText | None = None
     provider: AddressText | None = None
     gpu: HashHex | None = None
-    status: Literal["reserved", "active", "closing", "closed", "cancelled", "no_show"] | None = None
+    status: Literal["reserved", "active", "closing", "closed", "cancelled", "no_show", "provider_cancelled"] | None = (
+        None
+    )
     open: bool = False
     """Only reserved, active or closing ones."""
     limit: Limit = DEFAULT_PAGE
@@ -364,6 +382,8 @@ class ReviewView:
     review: ReviewRecord
     comment: str | None
     """None if it came in through a multisig account's proposal."""
+    reply: str | None = None
+    """The provider's answer; None if there is none, or if it came in through a multisig account's proposal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,6 +439,13 @@ class ProposalsParams:
 class ProposalView:
     id: HashHex
     proposal: ProposalRecord
+    approvals: tuple[AddressText, ...]
+    """Members whose approval counts: given with the key that they have now."""
+    rejections: tuple[AddressText, ...]
+    """Members whose rejection counts."""
+    threshold: int
+    execution_weight: int
+    """What the approval that reaches the threshold must declare."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,11 @@ def booking_now(view: View, booking_id: bytes) -> BookingNow:
     if booking.status is BookingStatus.ACTIVE:
         earned = earned_until(booking, context.time_ms)
         refund = booking.cost - released_gross(booking, context.time_ms, gpu_is_offline(context, booking))
+    if booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE) and context.time_ms < booking.start_ms:
+        cancelled = booking.cost - booking.cost * leaving_charge(booking, context.time_ms) // 10_000
+        refund = max(refund, cancelled)
     elif booking.status is BookingStatus.RESERVED:
-        started = context.time_ms >= booking.start_ms
-        refund = booking.cost - (0 if started else booking.cost * leaving_charge(booking, context.time_ms) // 10_000)
+        refund = booking.cost
     if booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE):
         seconds_left = max(0, booking.end_ms - max(context.time_ms, booking.start_ms)) // 1_000
     return BookingNow(booking, escrow, earned, refund, seconds_left)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.actions.bookings import Reserve
-from chain.booking import Booking, BookingStatus, leaving_charge, released_gross
+from chain.booking import Booking, BookingStatus, earned_until, leaving_charge, released_gross
 from chain.inventory import current_gpu
 from chain.queries.present import present
 from chain.schema import U64
@@ -46,6 +46,10 @@ class Quote:
     market_fee: int
     """Part of the cost that the network keeps if the booking completes, base units."""
     collateral: int
+    notice_seconds: int
+    """Before the start, the time in which a cancellation costs `cancellation_share`."""
+    cancellation_share: int
+    """Basis points of the cost; the release charge of the network holds if it is more."""
     outcomes: tuple[Outcome, ...]
 
 
@@ -89,6 +93,8 @@ def quote(view: View, gpus: Sequence[bytes], start_ms: int, seconds: int) -> Quo
         cost=plan.cost,
         market_fee=plan.cost * parameters.market_fee // 10_000,
         collateral=plan.collateral,
+        notice_seconds=plan.notice_seconds,
+        cancellation_share=plan.cancellation_share,
         outcomes=_outcomes(booking, context.time_ms),
     )
 
@@ -102,13 +108,22 @@ def _outcomes(booking: Booking, now_ms: int) -> tuple[Outcome, ...]:
         ways.append(Outcome("cancelled before the notice", notice_ms, charged, cost - charged))
     if booking.start_ms > now_ms:
         charged = cost * leaving_charge(booking, booking.start_ms - 1) // 10_000
-        ways.append(Outcome("cancelled before start", booking.start_ms, charged, cost - charged))
+        when = "within the notice" if booking.notice_seconds else "before start"
+        ways.append(Outcome(f"cancelled {when}", booking.start_ms, charged, cost - charged))
     for share in _RELEASE_SHARES:
         time_ms = booking.start_ms + (booking.end_ms - booking.start_ms) * share // 100
         charged = released_gross(booking, time_ms, gpu_offline=False)
         ways.append(Outcome(f"released after {share} %", time_ms, charged, cost - charged))
     ways.append(Outcome("completed", booking.end_ms, cost, 0))
+    if notice_ms > now_ms:
+        when = "the notice" if booking.notice_seconds else "start"
+        ways.append(Outcome(f"provider cancels before {when}", notice_ms, 0, cost, booking.collateral // 2))
+    if booking.start_ms > now_ms and booking.notice_seconds:
+        ways.append(Outcome("provider cancels within the notice", booking.start_ms, 0, cost, booking.collateral))
     ways.append(
         Outcome("provider does not show up", booking.start_ms + booking.patience_ms, 0, cost, booking.collateral)
     )
+    half_ms = (booking.start_ms + booking.end_ms) // 2
+    used = earned_until(booking, half_ms)
+    ways.append(Outcome("provider cancels after 50 %", half_ms, used, cost - used, booking.collateral))
     return tuple(ways)

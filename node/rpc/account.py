@@ -33,6 +33,8 @@ def get(read: Read, params: api.AccountParams) -> api.AccountView:
         next_sequence=max(held.sequence, read.context.mempool.next_sequence(address)),
         stake=_stake(read, address),
         profile=read.show(profile) if profile else None,
+        key=held.key.hex() if held.key else None,
+        rotations=held.rotations,
     )
 
 

@@ -36,6 +36,8 @@ def quote(read: Read, params: api.QuoteParams) -> api.Quote:
         market_fee=str(found.market_fee),
         provider_net=str(found.cost - found.market_fee),
         collateral=str(found.collateral),
+        notice_seconds=found.notice_seconds,
+        cancellation_share=found.cancellation_share,
         terms_versions=found.terms_versions,
         outcomes=tuple(
             api.Outcome(way.what, way.time_ms, str(way.charged), str(way.refund), str(way.compensation))

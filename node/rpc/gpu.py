@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from fnmatch import translate
 from re import IGNORECASE, Pattern, compile
+from typing import Literal
 
 from chain import interface as api
 from chain.actions.accounts import PROFILES
 from chain.inventory import GPUS, Gpu, GpuStatus, Interval, clear_overdue, find_conflict, read_gpu
+from chain.maintenance import MAINTENANCE
 from chain.queries.availability import availability as slots_of
+from chain.schedule import Subject
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
 from node.rpc.handlers import aside, quick
@@ -24,10 +27,29 @@ _ORDERS: dict[str, Callable[[Gpu], int]] = {
 }
 
 
+_KINDS: dict[Subject, Literal["booking", "job", "maintenance"]] = {
+    Subject.BOOKING: "booking",
+    Subject.JOB: "job",
+    Subject.MAINTENANCE: "maintenance",
+}
+
+
 def status_now(read: Read, gpu: Gpu) -> GpuStatus:
     """The status with the heartbeat's deadline taken into account."""
     overdue = gpu.status is GpuStatus.ACTIVE and read.clocks.live_ms >= gpu.offline_live_ms
     return GpuStatus.OFFLINE if overdue else gpu.status
+
+
+def in_maintenance(read: Read, gpu: Gpu) -> bool:
+    """Whether its owner keeps it out of service right now."""
+    now_ms = read.clocks.time_ms
+    windows = (MAINTENANCE.get(read.view, window_id) for window_id in gpu.maintenance)
+    return any(window is not None and window.start_ms <= now_ms < window.end_ms for window in windows)
+
+
+def status_text(read: Read, gpu: Gpu) -> str:
+    """The status as clients see it."""
+    return "maintenance" if in_maintenance(read, gpu) else status_now(read, gpu).name.lower()
 
 
 def conflict_now(read: Read, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:
@@ -53,7 +75,7 @@ def view_of(read: Read, gpu_id: bytes, gpu: Gpu) -> api.GpuView:
     return api.GpuView(
         id=gpu_id.hex(),
         gpu=read.show(gpu),
-        status=status_now(read, gpu).name.lower(),
+        status=status_text(read, gpu),
         available=is_free(read, gpu_id, gpu, now_ms, None),
         free_from_ms=conflict[1].end_ms if conflict else None,
     )
@@ -73,7 +95,7 @@ class _Filter:
     def matches(self, gpu: Gpu) -> bool:
         params, hardware = self._params, gpu.hardware
         return (
-            self._has_status(status_now(self._read, gpu))
+            self._has_status(gpu)
             and (self._provider is None or gpu.owner == self._provider)
             and (self._price_max is None or gpu.terms.price_per_hour <= self._price_max)
             and (params.memory_min is None or hardware.memory_mb >= params.memory_min)
@@ -83,9 +105,10 @@ class _Filter:
             and (self._model is None or self._model.match(hardware.model) is not None)
         )
 
-    def _has_status(self, status: GpuStatus) -> bool:
+    def _has_status(self, gpu: Gpu) -> bool:
         if self._params.status is not None:
-            return status.name.lower() == self._params.status
+            return status_text(self._read, gpu) == self._params.status
+        status = status_now(self._read, gpu)
         return status is GpuStatus.ACTIVE if self._params.available else status is not GpuStatus.RETIRED
 
 
@@ -134,9 +157,20 @@ def get(read: Read, params: api.GpuParams) -> api.GpuDetails:
     return api.GpuDetails(
         as_of=read.as_of,
         view=view_of(read, gpu_id, gpu),
+        maintenance=_windows(read, gpu),
         provider_profile=read.show(profile) if profile else None,
         rating=rating_of(read, hardware=gpu.hardware.hardware_hash),
     )
+
+
+def _windows(read: Read, gpu: Gpu) -> tuple[api.MaintenanceWindow, ...]:
+    found = [(window_id, MAINTENANCE.get(read.view, window_id)) for window_id in gpu.maintenance]
+    windows = [
+        api.MaintenanceWindow(window_id.hex(), window.start_ms, window.end_ms)
+        for window_id, window in found
+        if window is not None and read.clocks.time_ms < window.end_ms
+    ]
+    return tuple(sorted(windows, key=lambda window: window.start_ms))
 
 
 def availability(read: Read, params: api.AvailabilityParams) -> api.Availability:
@@ -145,16 +179,20 @@ def availability(read: Read, params: api.AvailabilityParams) -> api.Availability
     now_ms = read.clocks.time_ms
     from_ms = max(now_ms, params.from_ms or 0)
     until_ms = max(from_ms, min(from_ms + params.days * DAY_MS, now_ms + gpu.terms.horizon_seconds * 1_000))
-    slots = slots_of(read.view, gpu_id, from_ms, until_ms) if until_ms > from_ms else ()
+    now = read.now()
+    clear_overdue(now, gpu_id)
+    slots = slots_of(now.view, gpu_id, from_ms, until_ms) if until_ms > from_ms else ()
     return api.Availability(
         as_of=read.as_of,
         gpu=gpu_id.hex(),
         bookable=status_now(read, gpu) is GpuStatus.ACTIVE,
         from_ms=from_ms,
         until_ms=until_ms,
-        free=tuple(api.Slot(slot.start_ms, slot.end_ms) for slot in slots if slot.booking is None),
+        free=tuple(api.Slot(slot.start_ms, slot.end_ms) for slot in slots if slot.holder is None),
         booked=tuple(
-            api.BookedSlot(slot.start_ms, slot.end_ms, slot.booking.hex()) for slot in slots if slot.booking is not None
+            api.BookedSlot(slot.start_ms, slot.end_ms, slot.holder.hex(), _KINDS[slot.subject])
+            for slot in slots
+            if slot.holder is not None and slot.subject is not None
         ),
     )
 

@@ -1,7 +1,7 @@
 """The namespace `multisig`: accounts with several members, and what waits for their approval."""
 
 from chain import interface as api
-from chain.actions.multisig import MULTISIGS, PROPOSALS, Multisig, read_multisig
+from chain.actions.multisig import MULTISIGS, PROPOSALS, Multisig, Opinion, read_multisig, valid
 from chain.bank import account
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
@@ -38,10 +38,15 @@ def list_multisigs(read: Read, params: api.MultisigListParams) -> api.MultisigLi
     return api.MultisigList(as_of=read.as_of, items=items, next_cursor=following)
 
 
+def _names(read: Read, opinions: tuple[Opinion, ...]) -> tuple[str, ...]:
+    return tuple(read.address_text(opinion.member) for opinion in opinions)
+
+
 def proposals(read: Read, params: api.ProposalsParams) -> api.Proposals:
     address = read.address(params.address)
     found = []
-    for proposal_id in read_multisig(read.view, address).proposals:
+    multisig = read_multisig(read.view, address)
+    for proposal_id in multisig.proposals:
         proposal = PROPOSALS.get(read.view, proposal_id)
         if proposal is not None and read.clocks.time_ms < proposal.expires_ms:
             found.append((proposal_id, proposal))
@@ -49,7 +54,17 @@ def proposals(read: Read, params: api.ProposalsParams) -> api.Proposals:
     return api.Proposals(
         as_of=read.as_of,
         address=read.address_text(address),
-        items=tuple(api.ProposalView(proposal_id.hex(), read.show(proposal)) for proposal_id, proposal in page),
+        items=tuple(
+            api.ProposalView(
+                id=proposal_id.hex(),
+                proposal=read.show(proposal),
+                approvals=_names(read, valid(read.view, proposal.approvals)),
+                rejections=_names(read, valid(read.view, proposal.rejections)),
+                threshold=multisig.threshold,
+                execution_weight=proposal.weight,
+            )
+            for proposal_id, proposal in page
+        ),
         next_cursor=following,
     )
 

@@ -1,7 +1,7 @@
 """The namespace `review`: what renters said, shown with what it cost them to say it."""
 
 from chain import interface as api
-from chain.actions.reviews import REVIEWS, Review, SubmitReview
+from chain.actions.reviews import REVIEWS, ReplyToReview, Review, SubmitReview
 from chain.inventory import read_gpu
 from node.rpc.account import Places
 from node.rpc.context import Read
@@ -55,20 +55,25 @@ def reviews_page(
         as_of=read.as_of,
         rating=_summary(found),
         items=tuple(
-            api.ReviewView(subject.hex(), read.show(review), _comment(read, subject, review))
+            api.ReviewView(
+                subject.hex(),
+                read.show(review),
+                _comment(read, subject, review.txid, SubmitReview),
+                None if review.reply_txid is None else _comment(read, subject, review.reply_txid, ReplyToReview),
+            )
             for subject, review in page
         ),
         next_cursor=following,
     )
 
 
-def _comment(read: Read, subject: bytes, review: Review) -> str | None:
-    """The comment, which only the transaction keeps."""
-    place = read.snapshot.transaction_location(review.txid)
+def _comment(read: Read, subject: bytes, txid: bytes, kind: type[SubmitReview] | type[ReplyToReview]) -> str | None:
+    """The comment or the reply, which only its transaction keeps."""
+    place = read.snapshot.transaction_location(txid)
     if place is None:
         return None
     for action in Places(read).transaction(*place).body.actions:
-        if isinstance(action, SubmitReview) and action.subject == subject:
+        if isinstance(action, kind) and action.subject == subject:
             return action.comment
     return None
 

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from chain.actions.accounts import Profile, SetProfile
-from chain.actions.bookings import Activate, Confirm, Release, Reserve
-from chain.actions.gpus import RegisterGpu
+from chain.actions.bookings import Activate, Cancel, Confirm, Extend, ProviderCancel, Release, Reserve, Settle
+from chain.actions.gpus import EndMaintenance, RegisterGpu, SetMaintenance, UpdateGpu
 from chain.actions.jobs import AcceptJob, AddReceipt, ClaimJob, SharePayload, SubmitJob
-from chain.actions.multisig import CreateMultisig, ProposeActions
-from chain.actions.reviews import SubmitReview
+from chain.actions.multisig import CreateMultisig, ProposeActions, RejectProposal
+from chain.actions.reviews import ReplyToReview, SubmitReview
 from chain.booking import BOOKINGS, BookingStatus
+from chain.crypto.ed25519 import PrivateKey
 from chain.job import NO_RECEIPT, Receipt, Unit, receipt_hash
 from chain.schema import COIN
 from chain.state.view import View
 from tests.ledger import Person, subject
-from tests.market import PRICE, SALT, UNHURRIED, altered, commitment, hardware, registration, terms
+from tests.market import PRICE, SALT, UNHURRIED, altered, commitment, hardware, registration, rotation, terms
 from tests.rpc_node import RpcNode
 from tests.solo import pay
 
@@ -155,10 +156,151 @@ async def test_availability_shows_free_and_booked_slots(shop: Shop) -> None:
     booking = await shop.reserve(gpu, seconds=3_600, after_seconds=7_200)
     start_ms = shop.solo.wall_ms + 7_200_000
     found = await shop.call("gpu.availability", gpu=gpu, days=1)
-    assert found["booked"] == [{"start_ms": start_ms, "end_ms": start_ms + 3_600_000, "booking": booking}]
+    taken = {"start_ms": start_ms, "end_ms": start_ms + 3_600_000, "booking": booking, "kind": "booking"}
+    assert found["booked"] == [taken]
     assert found["free"][0]["end_ms"] == start_ms
     assert found["free"][1] == {"start_ms": start_ms + 3_600_000, "end_ms": found["until_ms"]}
     assert (await shop.call("gpu.availability", gpu=gpu, from_ms=1 << 52))["free"] == []
+
+
+async def test_maintenance_is_shown_by_status_and_availability(shop: Shop) -> None:
+    gpu, other = await shop.list_gpu("a"), await shop.list_gpu("b")
+    await shop.reserve(gpu, seconds=600, after_seconds=100_000)
+    windows = []
+    for start_ms in (shop.solo.wall_ms + 50_000_000, 0):
+        made = await shop.do(PROVIDER, SetMaintenance(bytes.fromhex(gpu), start_ms, 3_600))
+        windows.append(subject(made, "gpu.maintenance_set", "maintenance").hex())
+    now_ms = shop.solo.wall_ms
+    details = await shop.call("gpu.get", gpu=gpu)
+    view = details["view"]
+    assert (view["status"], view["available"], view["free_from_ms"]) == ("maintenance", False, now_ms + 3_600_000)
+    assert [window["id"] for window in details["maintenance"]] == windows[::-1]
+    assert details["maintenance"][0] == {"id": windows[1], "start_ms": now_ms, "end_ms": now_ms + 3_600_000}
+
+    async def ids(**params: Any) -> list[str]:
+        return [item["id"] for item in await everything(shop, "gpu.list", **params)]
+
+    assert (await ids(status="maintenance"), await ids(status="active")) == ([gpu], [other])
+    assert await ids(available=True) == [other]
+    assert sorted(await ids()) == sorted([gpu, other])
+    found = await shop.call("gpu.availability", gpu=gpu, days=2)
+    assert [slot["kind"] for slot in found["booked"]] == ["maintenance", "maintenance", "booking"]
+    assert [slot["booking"] for slot in found["booked"]][:2] == windows[::-1]
+    conflict = await shop.fault("booking.quote", gpus=[gpu], seconds=60)
+    assert (conflict.name, conflict.data["conflicting"]) == ("booking_conflict", windows[1])
+    await shop.do(PROVIDER, EndMaintenance(bytes.fromhex(windows[1])))
+    details = await shop.call("gpu.get", gpu=gpu)
+    assert (details["view"]["status"], len(details["maintenance"])) == ("active", 1)
+    assert await ids(available=True, seconds=60) == [gpu, other]
+
+
+async def test_maintenance_that_is_over_by_the_clock_is_not_shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = await shop.list_gpu("a")
+    await shop.do(PROVIDER, SetMaintenance(bytes.fromhex(gpu), 0, 60))
+    monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
+    shop.solo.advance(after_ms=60_000)
+    details = await shop.call("gpu.get", gpu=gpu)
+    assert (details["view"]["status"], details["view"]["available"], details["maintenance"]) == ("active", True, [])
+    assert (await shop.call("gpu.availability", gpu=gpu))["booked"] == []
+
+
+async def test_a_claimed_job_is_shown_in_the_calendar(shop: Shop) -> None:
+    gpu = await shop.list_gpu("a")
+    submit = SubmitJob("inference", b"\x01" * 32, Unit.ITEM, 100, 1, 3_600, shop.solo.wall_ms + 86_400_000)
+    job = subject(await shop.do(RENTER, submit), "job.submitted", "job")
+    await shop.do(PROVIDER, ClaimJob(job, bytes.fromhex(gpu)))
+    (slot,) = (await shop.call("gpu.availability", gpu=gpu))["booked"]
+    assert (slot["booking"], slot["kind"]) == (job.hex(), "job")
+
+
+async def test_quote_tells_what_leaving_costs_within_the_notice_and_before(shop: Shop) -> None:
+    gpu = await shop.list_gpu("a")
+    offer = terms(PRICE, notice=3_600, share=2_500, version=2)
+    await shop.do(PROVIDER, UpdateGpu(bytes.fromhex(gpu), offer))
+    start_ms = shop.solo.wall_ms + 10_000_000
+    quote = await shop.call("booking.quote", gpus=[gpu], seconds=3_600, start_ms=start_ms)
+    assert (quote["notice_seconds"], quote["cancellation_share"], quote["terms_versions"]) == (3_600, 2_500, [2])
+    ways = {way["what"]: way for way in quote["outcomes"]}
+    cost, collateral = int(quote["cost"]), int(quote["collateral"])
+    assert all(int(way["charged"]) + int(way["refund"]) == cost for way in ways.values())
+    before, within = ways["cancelled before the notice"], ways["cancelled within the notice"]
+    assert (before["at_ms"], int(before["charged"])) == (start_ms - 3_600_000, cost // 100)
+    assert (within["at_ms"], int(within["charged"])) == (start_ms, cost // 4)
+    assert int(ways["provider cancels before the notice"]["compensation"]) == collateral // 2
+    assert int(ways["provider cancels within the notice"]["compensation"]) == collateral
+    half = ways["provider cancels after 50 %"]
+    assert (int(half["charged"]), int(half["compensation"])) == (cost // 2, collateral)
+    soon = await shop.call("booking.quote", gpus=[gpu], seconds=3_600, start_ms=shop.solo.wall_ms + 1_000)
+    names = [way["what"] for way in soon["outcomes"]]
+    assert "cancelled within the notice" in names
+    assert "cancelled before the notice" not in names
+
+
+@pytest.mark.parametrize(("wait_ms", "share"), [(0, 100), (7_000_000, 2_500)])
+@pytest.mark.parametrize("activated", [False, True])
+async def test_a_booking_says_what_leaving_would_return(shop: Shop, wait_ms: int, share: int, activated: bool) -> None:
+    """By the cheaper way, where a booking that was activated early may be cancelled or released."""
+    gpu = await shop.list_gpu("a")
+    await shop.do(PROVIDER, UpdateGpu(bytes.fromhex(gpu), terms(PRICE, notice=3_600, share=2_500, version=2)))
+    start_ms = shop.solo.wall_ms + 10_000_000
+    action = Reserve((bytes.fromhex(gpu),), start_ms, 3_600, 10**15, (2,), SEALING_KEY)
+    booking = subject(await shop.do(RENTER, action), "booking.reserved", "booking")
+    if activated:
+        await shop.do(PROVIDER, Activate(booking, b"access"))
+    if wait_ms:
+        shop.solo.advance(after_ms=wait_ms)
+    view = (await shop.call("booking.get", booking=booking.hex()))["view"]
+    assert int(view["refund_if_ended"]) == PRICE - PRICE * share // 10_000
+    before = shop.solo.balance(RENTER)
+    result = await shop.do(RENTER, Cancel(booking))
+    assert shop.solo.balance(RENTER) == before + int(view["refund_if_ended"]) - result.fee
+
+
+async def test_extension_settlement_and_provider_cancellation_in_the_money_story(shop: Shop) -> None:
+    gpu = await shop.list_gpu("a")
+    booking = await shop.reserve(gpu)
+    booking_id = bytes.fromhex(booking)
+    await shop.do(PROVIDER, Activate(booking_id, b"access"))
+    await shop.do(RENTER, Extend(booking_id, 3_600, PRICE))
+    view = (await shop.call("booking.get", booking=booking))["view"]
+    assert (view["escrow"]["locked"], len(view["booking"]["extensions"])) == (str(2 * PRICE), 1)
+    assert view["seconds_left"] > 7_100
+    shop.solo.advance(after_ms=600_000)
+    await shop.do(OTHER, Settle(booking_id))
+    paid = (await shop.call("booking.get", booking=booking))["view"]["escrow"]
+    assert int(paid["net"]) > 0
+    collateral = int(view["booking"]["collateral"])
+    before = shop.solo.balance(RENTER)
+    await shop.do(PROVIDER, ProviderCancel(booking_id))
+    story = await shop.call("booking.money", booking=booking)
+    kinds = [step["event"]["kind"] for step in story["steps"]]
+    assert kinds == [
+        "booking.reserved",
+        "booking.activated",
+        "booking.extended",
+        "booking.settled",
+        "booking.collateral_forfeited",
+        "booking.provider_cancelled",
+    ]
+    assert shop.solo.balance(RENTER) == before + int(story["refunded"]) + collateral
+    parts = [int(story[name]) for name in ("net", "fee", "refunded", "remaining")]
+    assert sum(parts) == int(story["locked"]) == 2 * PRICE
+    other = await shop.reserve(gpu, after_seconds=7_200)
+    await shop.do(PROVIDER, ProviderCancel(bytes.fromhex(other)))
+    listed = await everything(shop, "booking.list", status="provider_cancelled")
+    assert [item["id"] for item in listed] == [other]
+
+
+async def test_account_shows_the_key_that_signs(shop: Shop) -> None:
+    address = shop.text(OTHER.address)
+    found = await shop.call("account.get", address=address)
+    assert (found["key"], found["rotations"]) == (None, 0)
+    key = PrivateKey(bytes(31) + b"\x05")
+    await shop.do(OTHER, rotation(shop.solo.chain_id, OTHER.address, key))
+    found = await shop.call("account.get", address=address)
+    assert (found["key"], found["rotations"]) == (key.public_key.hex(), 1)
+    refused = await shop.fault("tx.submit", envelope=shop.solo.sign(OTHER, pay(RENTER, 1)).envelope.hex())
+    assert refused.name == "key_mismatch"
 
 
 async def test_quote_is_what_the_reservation_then_does(shop: Shop) -> None:
@@ -283,6 +425,11 @@ async def test_reviews_show_comment_rating_and_what_was_paid(shop: Shop) -> None
     assert [review["id"] for review in by_provider] == [job, booking]
     assert await everything(shop, "review.list", reviewer=shop.text(OTHER.address)) == []
     assert (await shop.call("gpu.get", gpu=gpu))["rating"]["reviews"] == 1
+    assert [review["reply"] for review in by_provider] == [None, None]
+    await shop.do(PROVIDER, ReplyToReview(bytes.fromhex(booking), "Thank you."))
+    (review,) = (await shop.call("review.list", gpu=gpu))["items"]
+    assert (review["comment"], review["reply"]) == ("Fast, no surprises.", "Thank you.")
+    assert review["review"]["reply_txid"]
 
 
 async def test_provider_profile_comes_with_the_gpu(shop: Shop) -> None:
@@ -309,6 +456,14 @@ async def test_multisig_accounts_and_their_proposals(shop: Shop) -> None:
     assert waiting["proposal"]["actions"] == [
         {"action": "account.transfer", "to": shop.text(OTHER.address), "asset": "AITBC", "amount": "5"}
     ]
+    assert (waiting["threshold"], waiting["execution_weight"]) == (2, 1)
+    assert (waiting["approvals"], waiting["rejections"]) == ([shop.text(OTHER.address)], [])
+    await shop.do(RENTER, RejectProposal(bytes.fromhex(waiting["id"])))
+    key = PrivateKey(bytes(31) + b"\x06")
+    await shop.do(OTHER, rotation(shop.solo.chain_id, OTHER.address, key))
+    (waiting,) = await everything(shop, "multisig.proposals", address=text)
+    assert (waiting["approvals"], waiting["rejections"]) == ([], [shop.text(RENTER.address)]), "the old key's is void"
+    assert len(waiting["proposal"]["approvals"]) == 1
     await shop.do(RENTER, pay(PROVIDER, 1))
     shop.solo.advance(after_ms=600_000)
     for _ in range(6):
