@@ -12,7 +12,8 @@ from chain.certificate import AuthoritySet, Certificate, Scheme, Vote, VoteKind,
 from chain.evidence import ConflictingVotes
 
 _CONFLICT_CHECKS = 4
-"""How many suspected conflicts of one authority are checked in an epoch; each costs two verifications."""
+"""How many suspected conflicts of one authority are checked in a view; each costs two verifications. Not in an epoch,
+or a few forged ones would hide all that follow."""
 
 
 @dataclass(slots=True)
@@ -32,7 +33,9 @@ class VoteBook:
         self._authorities = authorities
         self._scheme = scheme
         self._views: dict[int, dict[VoteKind, _Place]] = {}
-        self._checks: dict[int, int] = {}
+        self._checks: dict[tuple[int, int], int] = {}
+        """Of each view and author."""
+        self._convicted: set[int] = set()
 
     def add(self, author: int, vote: Vote, *, own: bool = False) -> Vote | None:
         """Take a vote by the authority with index `author`; the first one for its view and kind counts.
@@ -86,20 +89,23 @@ class VoteBook:
         return assemble_certificate(votes, self._authorities.size, self._scheme), tuple(bad)
 
     def convict(self, author: int, first: Vote, second: Vote) -> ConflictingVotes | None:
-        """Proof that the author signed both, if both signatures are good. Checks a few suspicions per author only."""
-        if self._checks.get(author, 0) >= _CONFLICT_CHECKS:
+        """Proof that the author signed both, if both signatures are good; one proof of an author is enough."""
+        place = (first.view, author)
+        if author in self._convicted or self._checks.get(place, 0) >= _CONFLICT_CHECKS:
             return None
-        self._checks[author] = self._checks.get(author, 0) + 1
+        self._checks[place] = self._checks.get(place, 0) + 1
         conflict = ConflictingVotes(self._authorities.members[author].node_key, first, second)
         if not conflict.convicts(self._chain_id, self._authorities, self._scheme):
             return None
-        self._checks[author] = _CONFLICT_CHECKS
+        self._convicted.add(author)
         return conflict
 
     def prune(self, view: int) -> None:
         """Forget everything up to and including `view`."""
         for old in [known for known in self._views if known <= view]:
             del self._views[old]
+        for place in [known for known in self._checks if known[0] <= view]:
+            del self._checks[place]
 
     def _place(self, view: int, kind: VoteKind) -> _Place | None:
         return self._views.get(view, {}).get(kind)

@@ -23,9 +23,10 @@ from itertools import count
 from typing import Literal
 
 from chain.crypto.ed25519 import PUBLIC_KEY_SIZE, PrivateKey
+from node.network.accepting import AcceptRates
 from node.network.frames import Priority
 from node.network.handshake import EPHEMERAL_SIZE, CloseCode, LinkClosed
-from node.network.link import Link, LinkLimits, LinkTimes, TokenBucket, dial, respond
+from node.network.link import Link, LinkLimits, LinkTimes, dial, respond
 from node.network.standing import Standing
 from node.network.stream import Clock, LoopClock, Stream, deadline, listen, open_stream, sleep
 
@@ -62,7 +63,9 @@ class NetworkConfig:
     max_pending_handshakes: int = 64
     """Connections that have not proved a key yet. The oldest makes room for a new one."""
     accepts_per_second: float = 50.0
-    """Inbound handshakes begun, sustained; four seconds of it may come at once."""
+    """Inbound handshakes begun with one host, sustained; four seconds of it may come at once."""
+    accepts_per_second_in_total: float = 500.0
+    """Likewise with all hosts together."""
     connect_timeout: float = 5.0
     dial_backoff_min: float = 0.2
     """Wait before the first redial. It doubles with each failure; half of every wait is random."""
@@ -197,8 +200,8 @@ class PeerNetwork:
 
     async def start(self) -> None:
         """Bind and begin to dial; does not wait for any peer. Raises: OSError: the address cannot be bound."""
-        rate = self._config.accepts_per_second
-        self._accept_rate = TokenBucket(self._clock, rate, 4 * rate)
+        config = self._config
+        self._accept_rates = AcceptRates(self._clock, config.accepts_per_second, config.accepts_per_second_in_total)
         if self._listen_at is not None:
             self._server = await listen(*self._listen_at, self._clock, self._accepted)
             host, port = self._server.sockets[0].getsockname()[:2]
@@ -307,10 +310,9 @@ class PeerNetwork:
 
     def _accepted(self, stream: Stream) -> None:
         """A TCP connection came in."""
-        if not self._running or self._accept_rate.charge(0.0) > 0.0:
+        if not self._running or not self._accept_rates.allows(stream.remote_address[0]):
             stream.abort()
             return
-        self._accept_rate.charge(1.0)
         if len(self._pending) >= self._config.max_pending_handshakes:
             # An honest handshake takes milliseconds, so the oldest is the least likely to be one.
             oldest = next(iter(self._pending))

@@ -1,14 +1,11 @@
 """What RPC handlers may use of the node, and how they read its state.
 
 Every answer about the state comes from one snapshot, so that its parts agree and `as_of` is exact. Quick reads run
-on the event loop; long ones run on two threads of their own, a bounded number at a time, so that neither a scan nor
-a proof delays anybody's vote.
+on the event loop; long ones run on threads of their own, so that neither a scan nor a proof delays anybody's vote.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache, partial
 from typing import Any, Protocol, TypeVar
 
 from chain.action import Context
@@ -23,13 +20,9 @@ from genesis.specification import Specification
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.network.peers import PeerInfo
-from node.rpc.errors import NodeBusy
+from node.rpc.reading import ReadingThreads
 from node.status import NodeStatus
 from node.store import Snapshot, Store
-
-READING_THREADS = 2
-MAXIMUM_WAITING_READS = 64
-"""Long reads that run or wait; more are refused."""
 
 T = TypeVar("T")
 
@@ -106,8 +99,7 @@ class RpcContext:
         self.peers = peers
         self.metrics = metrics
         self._latest: Read | None = None
-        self._reading = 0
-        self._threads = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="rpc-read")
+        self._reading = ReadingThreads()
 
     @property
     def prefix(self) -> str:
@@ -125,15 +117,9 @@ class RpcContext:
             self._latest.snapshot.close()
             self._latest = None
 
-    async def read_aside(self, work: Callable[[Read], T]) -> T:
-        """Run a long read on its own thread. Raises NodeBusy if too many are waiting already."""
-        if self._reading >= MAXIMUM_WAITING_READS:
-            raise NodeBusy(waiting=self._reading)
-        self._reading += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
-        finally:
-            self._reading -= 1
+    async def read_aside(self, kind: Hashable, work: Callable[[Read], T]) -> T:
+        """Run a long read on a thread, taking turns with reads of other kinds. Raises NodeBusy."""
+        return await self._reading.run(kind, partial(self._run, work))
 
     def _run(self, work: Callable[[Read], T]) -> T:
         with self.store.snapshot() as snapshot:
@@ -142,4 +128,4 @@ class RpcContext:
     def close(self) -> None:
         """Wait for the reads that run. Idempotent; nothing is read afterwards."""
         self._forget()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._reading.close()

@@ -35,9 +35,10 @@ from chain.interface import (
     STREAM_METHODS,
     Method,
 )
-from node.rpc.context import READING_THREADS, RpcContext
+from node.rpc.context import RpcContext
 from node.rpc.errors import BatchTooLarge, ProtocolFault, ResponseTooLarge, ledger_error, protocol_error
 from node.rpc.params import decoder_of
+from node.rpc.reading import READING_THREADS
 from node.store_errors import StoreError
 
 _log = logging.getLogger(__name__)

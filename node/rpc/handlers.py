@@ -4,7 +4,7 @@ A namespace module lists its methods as `quick(function)` or `aside(function)`; 
 typed parameters and returns the typed result, so that it can be read and tested without anything of RPC.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,14 +28,19 @@ def quick(function: Callable[[Read, P], Any]) -> Callable[[RpcContext, P], Any]:
     return handler
 
 
-def aside(function: Callable[[Read, P], Any]) -> Callable[[RpcContext, P], Any]:
-    """A handler that scans, proves or decodes much: it runs, and its result is encoded, on a reading thread."""
+def aside(
+    function: Callable[[Read, P], Any], kind: Callable[[P], Hashable] | None = None
+) -> Callable[[RpcContext, P], Any]:
+    """A handler that scans, proves or decodes much: it runs, and its result is encoded, on a reading thread.
+
+    Reads of one kind wait for each other: those of one method, or of one `kind` among them.
+    """
 
     def work(params: P, read: Read) -> msgspec.Raw:
         return msgspec.Raw(_encode(function(read, params)))
 
     def handler(context: RpcContext, params: P) -> Any:
-        return context.read_aside(partial(work, params))
+        return context.read_aside((function, kind and kind(params)), partial(work, params))
 
     return handler
 

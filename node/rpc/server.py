@@ -31,6 +31,7 @@ from node.rpc.errors import (
     UnsupportedEncoding,
     ledger_error,
 )
+from node.rpc.guests import Guests
 from node.rpc.methods import HANDLERS
 
 _log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class RpcServer:
         idle_seconds: float = IDLE_SECONDS,
         send_seconds: float = subscriptions.SEND_SECONDS,
         maximum_connections: int = MAXIMUM_CONNECTIONS,
+        maximum_requests: int = MAXIMUM_REQUESTS,
     ) -> None:
         """
         Args:
@@ -88,7 +90,7 @@ class RpcServer:
         self._feed = subscriptions.Feed(context)
         self._sessions: set[web.WebSocketResponse] = set()
         self._send_seconds = send_seconds
-        self._requests = 0
+        self._guests = Guests(maximum_requests)
         self._server: asyncio.Server | None = None
         application = web.Application(middlewares=[self._guard], client_max_size=MAXIMUM_REQUEST_BYTES)
         application.router.add_post("/rpc", self._rpc)
@@ -146,9 +148,14 @@ class RpcServer:
 
     def _connection(self) -> asyncio.Protocol:
         serving = self._runner.server
-        if serving is None or len(serving.connections) >= self._maximum_connections:
+        if serving is None:
             return _Refusal()
-        return serving()
+        connections = len(serving.connections)
+        if connections >= self._maximum_connections and not self._guests.make_way():
+            return _Refusal()
+        connection = serving()
+        self._guests.arrived(connection, connections)
+        return connection
 
     @web.middleware
     async def _guard(
@@ -157,7 +164,8 @@ class RpcServer:
         """Host, Origin, load, and errors of every kind."""
         try:
             self._access.check(request.headers.get("Host"), request.headers.get("Origin"))
-            response = await self._handle(request, handler)
+            with self._guests.busy(request):
+                response = await self._handle(request, handler)
         except LedgerError as error:
             return self._refused(error)
         except web.HTTPException as error:
@@ -176,13 +184,8 @@ class RpcServer:
         """Run a handler as one of a bounded number. Raises NodeBusy."""
         if request.path == "/ws":
             return await handler(request)  # lives long, and is counted by itself
-        if self._requests >= MAXIMUM_REQUESTS:
-            raise NodeBusy(requests=self._requests)
-        self._requests += 1
-        try:
+        with self._guests.place(request):
             return await handler(request)
-        finally:
-            self._requests -= 1
 
     def _refused(self, error: LedgerError) -> web.Response:
         """A coded error about the HTTP request; the connection ends if its body was not read."""
@@ -192,12 +195,18 @@ class RpcServer:
         return response
 
     async def _rpc(self, request: web.Request) -> web.StreamResponse:
-        answer = await self._dispatcher.answer(await self._body(request))
+        try:
+            with self._guests.waiting(request):
+                body = await self._body(request)
+        except (ConnectionError, web.RequestPayloadError):
+            return _plain(400, "the body ended early\n")  # mostly nobody is there to read it
+        answer = await self._dispatcher.answer(body)
         if answer is None:
             return web.Response(status=204)
         if len(answer) <= PIECE_BYTES:
             return web.Response(body=answer, content_type=_JSON)
-        return await self._send(request, answer)
+        with self._guests.waiting(request):
+            return await self._send(request, answer)
 
     async def _send(self, request: web.Request, answer: bytes) -> web.StreamResponse:
         """Send a long answer piece by piece, and give up on a client that does not take it.
@@ -259,10 +268,10 @@ class RpcServer:
 
 
 class _Refusal(asyncio.Protocol):
-    """Ends a connection that is one too many."""
+    """Ends a connection that is one too many; it is not worth a line in the log, or many would fill the disk."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        _log.warning("%s", TooManyConnections(maximum=MAXIMUM_CONNECTIONS))
+        _log.debug("%s", TooManyConnections(maximum=MAXIMUM_CONNECTIONS))
         if isinstance(transport, asyncio.Transport):
             transport.abort()
 

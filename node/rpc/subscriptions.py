@@ -127,7 +127,7 @@ class Feed:
             if self.context.store.head.height >= place.height:
                 async with self._turns:
                     try:
-                        return await self.context.read_aside(partial(_stride, wanted, place))
+                        return await self.context.read_aside(_stride, partial(_stride, wanted, place))
                     except NodeBusy:
                         await asyncio.sleep(BUSY_SECONDS)
             else:

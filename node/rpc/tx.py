@@ -26,6 +26,10 @@ from node.rpc.params import octets
 
 MAXIMUM_PRECEDING = 64
 """Pending transactions of the sender that a dry run applies first."""
+MAXIMUM_PRECEDING_WEIGHT = 500
+"""Of those together; with more before it, a transaction counts as one whose turn has not come."""
+SMALL_BYTES = 8 << 10
+"""Dry runs of larger transactions do not delay those of smaller ones."""
 NO_SIGNATURE = bytes(64)
 
 
@@ -89,12 +93,19 @@ def _given(params: api.SimulateParams) -> Transaction:
 def _apply_preceding(read: Read, execution: BlockExecution, transaction: Transaction) -> None:
     """Apply what the sender has pending before this sequence, as a block would."""
     pending = read.context.mempool.pending_of(transaction.body.sender)
+    weight = 0
     for earlier in pending[:MAXIMUM_PRECEDING]:
-        if earlier.body.sequence < transaction.body.sequence:
-            try:
-                execution.apply_transaction(earlier)
-            except LedgerError:
-                return
+        weight += earlier.weight
+        if earlier.body.sequence >= transaction.body.sequence or weight > MAXIMUM_PRECEDING_WEIGHT:
+            return
+        try:
+            execution.apply_transaction(earlier)
+        except LedgerError:
+            return
+
+
+def _is_small(params: api.SimulateParams) -> bool:
+    return len(params.envelope or params.body or "") <= 2 * SMALL_BYTES
 
 
 def _failure(read: Read, result: TransactionResult | None) -> api.ErrorView | None:
@@ -184,7 +195,7 @@ def _waiting(read: Read, transaction: Transaction) -> api.PendingTransaction:
 
 HANDLERS: dict[str, Handler] = {
     "tx.submit": submit,
-    "tx.simulate": aside(simulate),
+    "tx.simulate": aside(simulate, _is_small),
     "tx.get": get,
     "tx.pending": aside(pending),
 }

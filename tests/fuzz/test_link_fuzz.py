@@ -163,7 +163,7 @@ async def test_a_stream_cut_anywhere_says_the_same(rng: random.Random) -> None:
 
 async def test_a_listening_node_survives_random_connections(rng: random.Random) -> None:
     connected = asyncio.Event()
-    config = NetworkConfig(accepts_per_second=1e6)
+    config = NetworkConfig(accepts_per_second=1e6, accepts_per_second_in_total=1e6)
     bob = PeerNetwork(
         BOB,
         GENESIS,

@@ -96,3 +96,16 @@ def test_a_finalization_of_what_is_invalid_here_stops_the_node() -> None:
     bench.receive(1, bench.proposal(block))
     assert not of(bench.execute(block, "another state root"), ev.Halt)
     assert of(bench.certify(FINALIZE, 1, block.hash), ev.Halt)
+
+
+def test_forged_conflicts_in_one_view_do_not_hide_a_real_one_in_the_next() -> None:
+    bench = Bench()
+    forged = replace(bench.vote(0, NOTARIZE, 1, b"x" * 32), signature=bytes(96))
+    bench.receive(0, m.Votes((forged,)))
+    for number in range(20):
+        other = replace(forged, block_hash=number.to_bytes(32, "big"))
+        assert not of(bench.receive(0, m.Votes((other,))), ev.ReportConflict)
+    bench.votes(0, NOTARIZE, 2, b"x" * 32)
+    assert of(bench.votes(0, NOTARIZE, 2, b"y" * 32), ev.ReportConflict)
+    bench.votes(0, NOTARIZE, 3, b"x" * 32)
+    assert not of(bench.votes(0, NOTARIZE, 3, b"y" * 32), ev.ReportConflict), "one proof is enough"

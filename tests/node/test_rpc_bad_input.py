@@ -406,18 +406,67 @@ def _watched(name: str) -> Iterator[asyncio.Event]:
         log.setLevel(level)
 
 
-async def test_connections_are_bounded(tmp_path: Path) -> None:
+async def test_connections_are_bounded_and_the_longest_idle_gives_way(tmp_path: Path) -> None:
     async with RpcNode(tmp_path / "ledger", maximum_connections=3) as node:
         kept = [await _connect(node) for _ in range(3)]
-        for _, writer in kept:
+        for reader, writer in reversed(kept):
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        for reader, _ in kept:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         reader, writer = await _connect(node)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            while await asyncio.wait_for(kept[2][0].read(65_536), 5):
+                pass
         for _, other in (*kept, (reader, writer)):
             other.close()
+
+
+async def test_connection_is_refused_where_all_others_are_busy(tmp_path: Path) -> None:
+    async with RpcNode(tmp_path / "ledger", maximum_connections=2) as node:
+        async with aiohttp.ClientSession() as session:
+            sockets = [await session.ws_connect(f"{node.url}/ws") for _ in range(2)]
+            reader, writer = await _connect(node)
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+            await sockets[0].send_str(request("node.status"))
+            assert "result" in await asyncio.wait_for(sockets[0].receive_json(), 5)
+            for each in sockets:
+                await each.close()
+
+
+async def test_idle_connections_shut_nobody_out(tmp_path: Path) -> None:
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB), maximum_connections=8) as node, good_client(node):
+        idle = [await _connect(node) for _ in range(40)]
+        await node.call("node.status")
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_slow_bodies_shut_nobody_out(tmp_path: Path) -> None:
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB), maximum_requests=4) as node, good_client(node):
+        slow = [await _connect(node) for _ in range(20)]
+        for _, writer in slow:
+            writer.write(b"POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+        for _ in range(5):
+            await node.call("node.status")
+        for _, writer in slow:
+            writer.close()
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 1000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
+async def test_client_that_leaves_within_its_body_is_no_error(
+    node: RpcNode, caplog: pytest.LogCaptureFixture, head: str
+) -> None:
+    with caplog.at_level(logging.INFO, "node.rpc"):
+        reader, writer = await _connect(node)
+        writer.write(f"POST /rpc HTTP/1.1\r\nHost: localhost\r\n{head}".encode())
+        await node.call("node.status")
+        writer.transport.abort()
+        for _ in range(3):
+            await node.call("node.status")
+    assert caplog.text == ""
 
 
 async def test_nothing_internal_leaks(
