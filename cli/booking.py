@@ -7,7 +7,7 @@ import click
 
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
-from cli.framework import Group, application
+from cli.framework import Command, Group, application
 from cli.output import (
     Column,
     Pairs,
@@ -18,15 +18,16 @@ from cli.output import (
     event_amounts,
     local_time,
     number,
+    share,
     short,
     table,
     zoned,
 )
 from cli.resolving import booking_id
-from cli.types import ID
+from cli.types import AMOUNT, DURATION, HOURS, ID
 from cli.writing import Sent, write
 
-STATUSES = ("reserved", "active", "closing", "closed", "cancelled", "no_show")
+STATUSES = ("reserved", "active", "closing", "closed", "cancelled", "no_show", "provider_cancelled")
 LONGEST_ACCESS = 976
 """Bytes of access details: what a sealed box of 1,024 bytes holds."""
 
@@ -34,6 +35,31 @@ LONGEST_ACCESS = 976
 @click.group(cls=Group)
 def booking() -> None:
     """Follow, activate, end and settle bookings."""
+
+
+def duration_options(function: Any) -> Any:
+    """--hours or --seconds, one of which must be given."""
+    function = click.option("--seconds", type=DURATION, help="For how long; also 90m, 2h, 7d.")(function)
+    return click.option("--hours", type=HOURS, help="For how many hours.")(function)
+
+
+def seconds_of(hours: int | None, seconds: int | None) -> int:
+    """The one that was given; both are parsed to seconds. Raises UsageError."""
+    if (hours is None) == (seconds is None):
+        raise click.UsageError("Give --hours N or --seconds N.")
+    chosen = hours if hours is not None else seconds
+    if not chosen:
+        raise click.UsageError("A booking lasts more than nothing.")
+    return chosen
+
+
+def notice_text(notice_seconds: int, cancellation_share: int) -> str:
+    """What cancelling before the start costs beyond the network's smallest charge."""
+    usual = "the network's release charge until the start"
+    if not notice_seconds:
+        return usual
+    notice = f"within {duration(notice_seconds)} of the start"
+    return f"{share(cancellation_share)} of the cost {notice}" if cancellation_share else f"{usual}; notice {notice}"
 
 
 def quote_lines(quote: Any) -> list[tuple[str, str]]:
@@ -46,6 +72,7 @@ def quote_lines(quote: Any) -> list[tuple[str, str]]:
         ("rate", f"{amount(quote.rate)} an hour"),
         ("cost", f"{amount(quote.cost)}, locked at once"),
         ("of it market fee", amount(quote.market_fee)),
+        ("cancellation", notice_text(quote.notice_seconds, quote.cancellation_share)),
         ("provider's collateral", f"{amount(quote.collateral)}, yours if nobody shows up"),
     ]
 
@@ -160,6 +187,11 @@ def _booking_lines(view: Any) -> list[tuple[str, str]]:
         lines.append(("last payment in", duration(view.payment_in_seconds)))
     lines += [
         ("rate", f"{amount(record['rate'])} an hour"),
+        *(
+            ("extended", f"from {local_time(each['from_ms'])} at {amount(each['rate'])} an hour")
+            for each in record["extensions"]
+        ),
+        ("cancellation", notice_text(record["notice_seconds"], record["cancellation_share"])),
         ("locked", amount(escrow["locked"])),
         ("earned", amount(view.earned)),
         ("paid", f"{amount(escrow['net'])} and {amount(escrow['fee'])} market fee"),
@@ -241,13 +273,107 @@ def open_access(app: Application, chosen: str) -> str:
 @click.argument("which", type=ID, metavar="BOOKING|GPU")
 @application
 def cancel(app: Application, which: str) -> None:
-    """Give up a booking before its start, for the smallest charge."""
+    """Give up a booking before its start, for the charge in its terms."""
     from chain.actions.bookings import Cancel
 
     chosen = booking_id(app, which, ("reserved", "active"), renter=app.wallet().address_text)
     view = app.call("booking.get", booking=chosen).view
     summary = [("returns", amount(view.refund_if_ended))]
     write(app, [Cancel(bytes.fromhex(chosen))], summary=summary, report=ended_report(chosen, "booking.cancelled"))
+
+
+@booking.command("provider-cancel", writes=True)
+@click.argument("which", type=ID, metavar="BOOKING|GPU")
+@application
+def provider_cancel(app: Application, which: str) -> None:
+    """Give up a booking of your GPUs. It costs collateral: half of it in time, all of it once the notice has begun."""
+    from chain.actions.bookings import ProviderCancel
+
+    chosen = booking_id(app, which, ("reserved", "active"), provider=app.wallet().address_text)
+    found = app.call("booking.get", booking=chosen)
+    record = found.view.booking
+    notice_ms = record["start_ms"] - record["notice_seconds"] * 1_000
+    in_time = found.view.status == "reserved" and found.as_of.time_ms < notice_ms
+    collateral = int(record["collateral"])
+    forfeited = collateral // 2 if in_time else collateral
+    summary = [("goes to the renter", f"{amount(forfeited)} of your stake, and what was not earned")]
+
+    def report(sent: Sent) -> tuple[dict[str, Any], Pairs]:
+        ended = sent.amounts("booking.provider_cancelled")
+        lost = ended.get("forfeited", sent.amounts("booking.collateral_forfeited").get("forfeited"))
+        data = {"booking": chosen, "refund": _text(ended.get("refund")), "forfeited": _text(lost)}
+        lines = [("booking", chosen)]
+        if ended:
+            lines += [("refunded", amount(ended["refund"])), ("forfeited", amount(lost or 0))]
+        return data, lines
+
+    write(app, [ProviderCancel(bytes.fromhex(chosen))], summary=summary, report=report)
+
+
+@click.command(cls=Command, writes=True)
+@click.argument("which", type=ID, metavar="BOOKING|GPU")
+@duration_options
+@click.option("--max-price", type=AMOUNT, help="Refuse if the added time costs more than this, in AITBC.")
+@application
+def extend(app: Application, which: str, hours: int | None, seconds: int | None, max_price: int | None) -> None:
+    """Add time at the end of a booking, at the present price of its GPUs."""
+    from chain.actions.bookings import Extend
+    from chain.booking import cost_of
+
+    length = seconds_of(hours, seconds)
+    chosen = booking_id(app, which, ("active", "reserved"), renter=app.wallet().address_text)
+    record = app.call("booking.get", booking=chosen).view.booking
+    answers = app.client().batch([("gpu.get", {"gpu": each}) for each in record["gpus"]])
+    rate = 0
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+        rate += int(answer.view.gpu["terms"]["price_per_hour"])
+    cost = cost_of(rate, length)
+    if max_price is not None and cost > max_price:
+        raise BadInput(
+            f"It costs {amount(cost)}, more than the {amount(max_price)} of --max-price.",
+            "Add less time, or allow more.",
+        )
+    action = Extend(bytes.fromhex(chosen), length, cost)
+    action.validate()
+    end_ms = record["end_ms"] + length * 1_000
+    summary = [
+        ("until", f"{local_time(end_ms)}, {duration(length)} longer"),
+        ("rate", f"{amount(rate)} an hour"),
+        ("cost", f"{amount(cost)}, locked at once"),
+    ]
+
+    def report(sent: Sent) -> tuple[dict[str, Any], Pairs]:
+        added = sent.amounts("booking.extended")
+        data = {"booking": chosen, "locked": _text(added.get("locked")), "end_ms": added.get("end_ms")}
+        lines = [("booking", chosen)]
+        if added:
+            lines += [("locked", amount(added["locked"])), ("until", local_time(added["end_ms"]))]
+        return data, lines
+
+    write(app, [action], summary=summary, report=report)
+
+
+booking.add_command(extend)
+
+
+@booking.command(writes=True)
+@click.argument("which", type=ID, metavar="BOOKING|GPU")
+@application
+def settle(app: Application, which: str) -> None:
+    """Have paid what a booking earned longer ago than the dispute window. Anyone may, given its full id."""
+    from chain.actions.bookings import Settle
+
+    chosen = booking_id(app, which, ("active", "closing"))
+
+    def report(sent: Sent) -> tuple[dict[str, Any], Pairs]:
+        paid = [sent.amounts(kind) for kind in ("booking.settled", "booking.completed", "booking.closed")]
+        net, fee = (sum(each.get(name, 0) for each in paid) for name in ("net", "fee"))
+        data = {"booking": chosen, "net": _text(net), "market_fee": _text(fee)}
+        return data, [("booking", chosen), ("provider got", amount(net)), ("market fee", amount(fee))]
+
+    write(app, [Settle(bytes.fromhex(chosen))], report=report)
 
 
 @booking.command(writes=True)

@@ -58,6 +58,7 @@ class Application:
     _network: "Network | None" = None
     _passphrase: str | None = None
     _unlocked: "UnlockedWallet | None" = None
+    _typed: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def form(self) -> str:
@@ -203,11 +204,16 @@ class Application:
     def unlock(self, wallet: "Wallet") -> "UnlockedWallet":
         """The wallet with its key, asking for the passphrase if there is one, once; locked again by `close`."""
         if self._unlocked is None or self._unlocked.wallet != wallet:
-            self._unlocked = wallet.unlock(self._passphrase_of(wallet) if wallet.passphrase_needed else "")
+            self._unlocked = wallet.unlock(self.passphrase(wallet))
         return self._unlocked
 
-    def _passphrase_of(self, wallet: "Wallet") -> str:
+    def passphrase(self, wallet: "Wallet") -> str:
+        """What opens the wallet: given, or asked for once."""
+        if not wallet.passphrase_needed:
+            return ""
         passphrase = self.given_passphrase()
+        if passphrase is None:
+            passphrase = self._typed.get(wallet.name)
         if passphrase is None:
             if not self.at_terminal():
                 raise PassphraseNeeded(
@@ -215,6 +221,7 @@ class Application:
                     "Pass --passphrase-file FILE, or set AITBC_PASSPHRASE_FILE.",
                 )
             passphrase = str(click.prompt(f"Passphrase of wallet {wallet.name}", hide_input=True, err=True))
+            self._typed[wallet.name] = passphrase
         return passphrase
 
     def given_passphrase(self) -> str | None:
@@ -278,6 +285,7 @@ class Application:
             self._client.close()
         if self._unlocked is not None:
             self._unlocked.lock()
+        self._typed.clear()
 
 
 def _first_line(data: bytes, where: str) -> str:

@@ -1,11 +1,11 @@
 """`aitbc marketplace gpu`: listing, finding, booking and using GPUs."""
 
-import secrets
 import time
 from typing import Any
 
 import click
 
+from cli import booking, listing
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
@@ -25,11 +25,12 @@ from cli.output import (
     zoned,
 )
 from cli.resolving import booking_id, gpu_id, pages
-from cli.types import AMOUNT, DURATION, HOURS, ID, MEMORY, TIME
+from cli.types import AMOUNT, DURATION, ID, MEMORY, TIME
 from cli.writing import Sent, write
 
 ORDERS = ("price", "-price", "memory", "-memory", "cores", "-cores", "registered", "-registered")
-STATUSES = ("active", "offline", "retiring", "retired")
+STATUSES = ("active", "maintenance", "offline", "retiring", "retired")
+_TAKEN = {"booking": "booked", "job": "job", "maintenance": "maintenance"}
 HEARTBEATS = 100
 """GPUs in one heartbeat."""
 
@@ -39,94 +40,8 @@ def gpu() -> None:
     """List, find, book and use GPUs."""
 
 
-def registration_options(function: Any) -> Any:
-    """What `gpu register` and `miner register` take."""
-    for option in reversed(
-        (
-            click.option("--name", "model", required=True, help="Model, such as 'RTX 4090'."),
-            click.option("--memory", "memory_mb", type=MEMORY, required=True, help="In MB, or such as 24GB."),
-            click.option("--cuda-cores", type=click.IntRange(0, (1 << 32) - 1), required=True),
-            click.option("--price-per-hour", type=AMOUNT, required=True, help="In AITBC."),
-            click.option("--region", default="", help="Where it stands, such as eu-west."),
-            click.option("--cuda-version", default="", help="Such as 12.4."),
-            click.option("--attribute", "attributes", multiple=True, help="A further fact, name=value; repeatable."),
-            click.option(
-                "--hardware-id",
-                "hardware_ids",
-                multiple=True,
-                help="Serial number or UUID; only its hash is published. Repeat it to list several cards at once.",
-            ),
-            click.option("--min-seconds", type=DURATION, help="Shortest booking [the network's minimum]."),
-            click.option("--max-seconds", type=DURATION, help="Longest booking, such as 7d [the network's maximum]."),
-            click.option("--horizon", type=DURATION, help="How far ahead it may be booked [the network's maximum]."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def registrations(app: Application, facts: dict[str, Any]) -> list[Any]:
-    """One RegisterGpu action for each hardware id, with the network's own limits where none are given."""
-    from chain.actions.gpus import RegisterGpu
-    from chain.crypto.hashing import tagged_hash
-    from chain.inventory import Hardware, Terms
-    from chain.schema import encode_record
-
-    parameters = app.network().parameters
-    terms = Terms(
-        price_per_hour=facts["price_per_hour"],
-        minimum_seconds=_or(facts["min_seconds"], parameters.booking_minimum_seconds),
-        maximum_seconds=_or(facts["max_seconds"], parameters.booking_maximum_seconds),
-        horizon_seconds=_or(facts["horizon"], parameters.booking_horizon_seconds),
-    )
-    names = facts["hardware_ids"]
-    if len(set(names)) != len(names):
-        raise BadInput("A hardware id is given twice.", "Each card has its own.")
-    # Without an id nobody can tell the card apart from another, so a random one does as well.
-    hashes = [tagged_hash("aitbc/hardware/1", name.encode()) for name in names] or [secrets.token_bytes(32)]
-    actions = []
-    for hardware_hash in hashes:
-        hardware = Hardware(
-            model=facts["model"],
-            memory_mb=facts["memory_mb"],
-            cuda_cores=facts["cuda_cores"],
-            cuda_version=facts["cuda_version"],
-            region=facts["region"],
-            attributes=facts["attributes"],
-            hardware_hash=hardware_hash,
-        )
-        action = RegisterGpu(hardware, terms)
-        action.validate()
-        encode_record(action)
-        actions.append(action)
-    return actions
-
-
-def registration_report(sent: Sent) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The ids of what was registered."""
-    ids = sent.subjects("gpu.registered", "gpu")
-    collateral = sent.amounts("gpu.registered").get("collateral", 0) * len(ids)
-    lines = [*(("gpu", each) for each in ids), *([("collateral", amount(collateral))] if ids else [])]
-    return {"gpus": ids, "gpu": ids[0] if ids else None}, lines
-
-
-def registration_summary(app: Application, count: int) -> list[tuple[str, str]]:
-    """What registering takes beside the fee."""
-    collateral = app.network().parameters.collateral_per_gpu * count
-    return [("collateral", f"{amount(collateral)} of your free stake, until retired")]
-
-
-def _or(value: int | None, usual: int) -> int:
-    return usual if value is None else value
-
-
-@gpu.command(writes=True)
-@registration_options
-@application
-def register(app: Application, /, **facts: Any) -> None:
-    """List a GPU for rent. Its collateral is taken from your free stake until it is retired."""
-    actions = registrations(app, facts)
-    write(app, actions, summary=registration_summary(app, len(actions)), report=registration_report)
+for _command in (listing.register, listing.update, listing.maintenance, booking.extend):
+    gpu.add_command(_command)
 
 
 @gpu.command("list")
@@ -233,7 +148,12 @@ def details_(app: Application, which: str) -> None:
         ("price", f"{amount(terms['price_per_hour'])} an hour (terms version {terms['version']})"),
         ("bookings", f"{duration(terms['minimum_seconds'])} to {duration(terms['maximum_seconds'])}"),
         ("ahead", f"at most {duration(terms['horizon_seconds'])}"),
-        ("open bookings", str(view.gpu["open_bookings"])),
+        ("cancellation", booking.notice_text(terms["notice_seconds"], terms["cancellation_share"])),
+        *(
+            ("maintenance", f"{local_time(each.start_ms)} to {local_time(each.end_ms)}, {short(each.id)}")
+            for each in found.maintenance
+        ),
+        ("open bookings", str(int(view.gpu["open_bookings"]) - len(view.gpu["maintenance"]))),
         ("provider", view.gpu["owner"]),
         ("", " ".join(text for text in (provider.get("name"), provider.get("contact")) if text) or "no profile"),
         ("rating", rating_line(found.rating)),
@@ -242,25 +162,9 @@ def details_(app: Application, which: str) -> None:
     app.show(found, lambda: details(lines))
 
 
-def duration_options(function: Any) -> Any:
-    """--hours or --seconds, one of which must be given."""
-    function = click.option("--seconds", type=DURATION, help="For how long; also 90m, 2h, 7d.")(function)
-    return click.option("--hours", type=HOURS, help="For how many hours.")(function)
-
-
-def seconds_of(hours: int | None, seconds: int | None) -> int:
-    """The one that was given; both are parsed to seconds. Raises UsageError."""
-    if (hours is None) == (seconds is None):
-        raise click.UsageError("Give --hours N or --seconds N.")
-    chosen = hours if hours is not None else seconds
-    if not chosen:
-        raise click.UsageError("A booking lasts more than nothing.")
-    return chosen
-
-
 @gpu.command(writes=True)
 @click.argument("gpus", type=ID, nargs=-1, required=True, metavar="GPU...")
-@duration_options
+@booking.duration_options
 @click.option("--start", type=TIME, help="When, such as 2030-01-31T18:00 or +2h [now].")
 @click.option("--max-price", type=AMOUNT, help="Refuse if it costs more than this in all, in AITBC.")
 @application
@@ -278,10 +182,9 @@ def book(
     refused rather than costing more.
     """
     from chain.actions.bookings import Reserve
-    from cli.booking import outcome_table, quote_lines
 
     chosen = [gpu_id(app, each) for each in gpus]
-    length = seconds_of(hours, seconds)
+    length = booking.seconds_of(hours, seconds)
     quote = app.call("booking.quote", gpus=chosen, seconds=length, start_ms=start)
     cost = int(quote.cost)
     if max_price is not None and cost > max_price:
@@ -299,20 +202,20 @@ def book(
     )
     action.validate()
     if app.form == "table" and not app.settings.dry_run:
-        app.note(f"{outcome_table(quote)}\n")
-    write(app, [action], summary=quote_lines(quote), report=_booked)
+        app.note(f"{booking.outcome_table(quote)}\n")
+    write(app, [action], summary=booking.quote_lines(quote), report=_booked)
 
 
 def _booked(sent: Sent) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    booking = sent.subject("booking.reserved", "booking")
+    made = sent.subject("booking.reserved", "booking")
     amounts = sent.amounts("booking.reserved")
     data = {
-        "booking": booking,
+        "booking": made,
         "locked": str(amounts["locked"]) if amounts else None,
         "start_ms": amounts.get("start_ms"),
         "end_ms": amounts.get("end_ms"),
     }
-    lines = [("booking", booking or "-")]
+    lines = [("booking", made or "-")]
     if amounts:
         lines += [
             ("locked", amount(amounts["locked"])),
@@ -344,10 +247,8 @@ def _own_sealing_key(app: Application) -> bytes:
 @application
 def access(app: Application, which: str) -> None:
     """Show how to reach what you booked: opens the access details that the provider sealed for you."""
-    from cli.booking import open_access
-
     chosen = booking_id(app, which, ("active",), renter=app.wallet().address_text)
-    text = open_access(app, chosen)
+    text = booking.open_access(app, chosen)
     app.show({"booking": chosen, "access": text}, lambda: foreign(text))
 
 
@@ -357,12 +258,12 @@ def access(app: Application, which: str) -> None:
 def release(app: Application, which: str) -> None:
     """Leave a booking early; what was not earned returns, less the release charge."""
     from chain.actions.bookings import Release
-    from cli.booking import ended_report
 
     chosen = booking_id(app, which, ("active",), renter=app.wallet().address_text)
     view = app.call("booking.get", booking=chosen).view
     summary = [("returns now", amount(view.refund_if_ended)), ("time left", duration(view.seconds_left))]
-    write(app, [Release(bytes.fromhex(chosen))], summary=summary, report=ended_report(chosen, "booking.released"))
+    report = booking.ended_report(chosen, "booking.released")
+    write(app, [Release(bytes.fromhex(chosen))], summary=summary, report=report)
 
 
 @gpu.command()
@@ -374,7 +275,7 @@ def availability(app: Application, which: str, days: int, from_ms: int | None) -
     """Show when a GPU is free, and when it is booked."""
     view = app.call("gpu.availability", gpu=gpu_id(app, which), days=days, from_ms=from_ms)
     slots = [(each.start_ms, each.end_ms, "free") for each in view.free]
-    slots += [(each.start_ms, each.end_ms, f"booked {short(each.booking)}") for each in view.booked]
+    slots += [(each.start_ms, each.end_ms, f"{_TAKEN[each.kind]} {short(each.booking)}") for each in view.booked]
     columns = (Column(zoned("from")), Column(zoned("until")), Column("for", right=True), Column(""))
     rows = [
         [brief_time(start), brief_time(end), duration((end - start) // 1_000), what]

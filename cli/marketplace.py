@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from cli.booking import booking
+from cli.booking import booking, duration_options, seconds_of
 from cli.context import Application
-from cli.errors import NothingFound
+from cli.errors import AmbiguousId, NothingFound
 from cli.framework import DefaultGroup, Group, application
-from cli.gpu import duration_options, gpu, seconds_of
+from cli.gpu import gpu
 from cli.output import Column, amount, brief_time, details, number, plural, short, table, zoned
-from cli.resolving import booking_id, gpu_id, job_id
+from cli.resolving import FULL, booking_id, gpu_id, job_id, pages
 from cli.types import ID, TIME
 from cli.writing import write
 
@@ -57,6 +57,7 @@ def reviews(app: Application, gpu: str, limit: int) -> None:
         Column("paid, AITBC", right=True),
         Column("fee paid", right=True, optional=True),
         Column("comment", shrinks=True),
+        Column("reply", shrinks=True, optional=True),
     )
     rows = [
         [
@@ -66,6 +67,7 @@ def reviews(app: Application, gpu: str, limit: int) -> None:
             number(each.review["paid"]),
             number(each.review["fee"]),
             each.comment or "",
+            each.reply or "",
         ]
         for each in view.items
     ]
@@ -105,6 +107,40 @@ def add(app: Application, subject: str, rating: int, comment: str) -> None:
     action.validate()
     encode_record(action)
     write(app, [action], report=lambda _: ({"subject": chosen, "rating": rating}, [("reviewed", chosen)]))
+
+
+@review.command(writes=True)
+@click.argument("subject", type=ID, metavar="BOOKING|JOB|GPU")
+@click.option("--comment", required=True, help="At most 500 bytes; everyone can read it.")
+@application
+def reply(app: Application, subject: str, comment: str) -> None:
+    """Answer the review of a booking or job of your GPUs, once. A GPU's id means its only review."""
+    from chain.actions.reviews import ReplyToReview
+    from chain.schema import encode_record
+
+    chosen = _answered(app, subject)
+    action = ReplyToReview(bytes.fromhex(chosen), comment.strip())
+    action.validate()
+    encode_record(action)
+    write(app, [action], report=lambda _: ({"subject": chosen}, [("replied", chosen)]))
+
+
+def _answered(app: Application, subject: str) -> str:
+    """The booking or job whose review is meant."""
+    mine = list(pages(app, "review.list", provider=app.wallet().address_text))
+    found = [str(each.id) for each in mine if each.id.startswith(subject)]
+    found = found or [str(each.id) for each in mine if any(gpu.startswith(subject) for gpu in each.review["gpus"])]
+    if not found and len(subject) == FULL:
+        return subject
+    if not found:
+        raise NothingFound(
+            f"No review of yours as a provider is known by {short(subject)}.",
+            "`aitbc marketplace reviews GPU` shows the reviews of a GPU.",
+        )
+    if len(found) > 1:
+        listed = "\n".join(f"  {each}" for each in found)
+        raise AmbiguousId(f"{subject} fits {len(found)} reviews.", f"Give the booking or job that you mean:\n{listed}")
+    return found[0]
 
 
 def _reviewed(app: Application, subject: str) -> str:

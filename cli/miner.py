@@ -9,8 +9,9 @@ from cli import payloads
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
-from cli.gpu import beat, gpu_table, registration_options, registration_report, registration_summary, registrations
+from cli.gpu import beat, gpu_table
 from cli.jobs import job_table, list_options, read_content, show_jobs
+from cli.listing import list_gpus, registration_options, registrations
 from cli.output import Column, amount, brief_time, details, duration, foreign, number, short, table, zoned
 from cli.resolving import gpu_id, job_id, pages
 from cli.types import ID
@@ -32,11 +33,9 @@ def miner() -> None:
 @click.option("--contact", help="How renters reach you.")
 @application
 def register(app: Application, /, **facts: Any) -> None:
-    """List a GPU and publish your profile with the key that jobs are sealed to, in one transaction."""
+    """List a GPU, in two transactions, and publish your profile with the key that jobs are sealed to."""
     profile = new_profile(app, facts["provider_name"], facts["contact"])
-    actions = registrations(app, facts)
-    summary = registration_summary(app, len(actions))
-    write(app, [profile, *actions], summary=summary, report=registration_report)
+    list_gpus(app, registrations(app, facts), first=[profile])
 
 
 @miner.command()

@@ -16,6 +16,7 @@ _AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,30}))?(?: ?AITBC)?", re.IGNORE
 _DURATION = re.compile(r"(?:([0-9]{1,7})d)?(?:([0-9]{1,8})h)?(?:([0-9]{1,9})m(?:in)?)?(?:([0-9]{1,10})s?)?")
 _HOURS = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,9}))?h?")
 _MEMORY = re.compile(r"([0-9]{1,9}) ?(MB|GB|MiB|GiB|M|G)?", re.IGNORECASE)
+_PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))? ?%?")
 _HEX = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -90,6 +91,17 @@ def parse_memory(text: str) -> int:
     return value
 
 
+def parse_percent(text: str) -> int:
+    """Basis points of a percentage with at most two decimals, from 0 to 100. Raises ValueError."""
+    match = _PERCENT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a percentage; write such as 25 or 12.5")
+    value = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
+    if value > 10_000:
+        raise ValueError(f"{text} % is more than all of it")
+    return value
+
+
 def parse_id(text: str) -> str:
     """An id or the beginning of one, in lower-case hexadecimal. Raises ValueError."""
     found = text.strip().lower().removesuffix("…")
@@ -118,5 +130,6 @@ AMOUNT = _Parsed("amount", parse_amount)
 DURATION = _Parsed("duration", parse_duration)
 HOURS = _Parsed("hours", parse_hours)
 TIME = _Parsed("time", parse_time)
+PERCENT = _Parsed("percent", parse_percent)
 MEMORY = _Parsed("size", parse_memory)
 ID = _Parsed("id", parse_id)

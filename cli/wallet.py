@@ -20,11 +20,17 @@ _LARGEST_SECRET_FILE = 4_096
 
 
 _ACCOUNT = ("balance", "history", "send", "payout", "stake", "unstake", "staking_info", "profile")
+_ROTATION = ("rotate_key",)
 _OFFLINE = ("build", "sign", "submit", "verify")
-_MULTISIG = ("multisig_create", "multisig_propose", "multisig_sign", "multisig_list")
+_MULTISIG = ("multisig_create", "multisig_propose", "multisig_sign", "multisig_reject", "multisig_list")
 _ELSEWHERE = {
     name.replace("_", "-"): f"cli.{module}:{name}"
-    for module, names in (("wallet_account", _ACCOUNT), ("wallet_offline", _OFFLINE), ("wallet_multisig", _MULTISIG))
+    for module, names in (
+        ("wallet_account", _ACCOUNT),
+        ("wallet_offline", _OFFLINE),
+        ("wallet_multisig", _MULTISIG),
+        ("wallet_rotation", _ROTATION),
+    )
     for name in names
 }
 """What needs more than the keys is loaded when it is used."""

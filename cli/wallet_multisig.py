@@ -42,21 +42,31 @@ def multisig_create(app: Application, threshold: int, members: tuple[str, ...]) 
 @click.option(
     "--send", "payment", type=(str, AMOUNT), metavar="ADDRESS AMOUNT", help="Propose to pay an account (in AITBC)."
 )
+@click.option("--threshold", type=click.IntRange(1, 32), help="Propose other members: how many must approve then.")
+@click.option("--member", "members", multiple=True, metavar="ADDRESS|WALLET", help="One of them; repeat for each.")
 @click.option("--expires", type=DURATION, default="7d", show_default=True, help="How long it can be approved.")
 @application
 def multisig_propose(
-    app: Application, account: str, actions: str | None, payment: tuple[str, int] | None, expires: int
+    app: Application,
+    account: str,
+    actions: str | None,
+    payment: tuple[str, int] | None,
+    threshold: int | None,
+    members: tuple[str, ...],
+    expires: int,
 ) -> None:
     """Propose what a multisig ACCOUNT of yours should do, and approve it yourself."""
     from chain.actions.accounts import Transfer
-    from chain.actions.multisig import ProposeActions
+    from chain.actions.multisig import ProposeActions, SetMembers
     from chain.bank import NATIVE_ASSET
 
-    if (payment is None) == (actions is None):
-        raise click.UsageError("Give either --actions FILE, or --send ADDRESS AMOUNT.")
+    if [payment, actions, threshold].count(None) != 2 or (threshold is None) != (not members):
+        raise click.UsageError("Give one of --actions FILE, --send ADDRESS AMOUNT, --threshold N with --member.")
     proposed: list[Any] = []
     if actions is not None:
         proposed = read_actions(actions, app.network().prefix)
+    elif threshold is not None:
+        proposed = [SetMembers(threshold, tuple(sorted({app.address(member) for member in members})))]
     elif payment is not None:
         proposed = [Transfer(app.address(payment[0]), NATIVE_ASSET, payment[1])]
     now_ms = max(time.time_ns() // 1_000_000, app.network().time_ms)
@@ -82,12 +92,12 @@ def multisig_sign(app: Application, proposal: str, account: str | None) -> None:
     from chain.actions.multisig import ApproveProposal, Proposal
     from chain.schema import from_json
 
-    found, multisig = _find(app, proposal, account)
+    found = _find(app, proposal, account)
     record = from_json(Proposal, found.proposal, app.network().prefix)
-    executes = len(record.approvals) + 1 >= int(multisig["threshold"])
-    action = ApproveProposal(bytes.fromhex(found.id), record.weight if executes else 0)
+    approvals = len(found.approvals) + 1
+    action = ApproveProposal(bytes.fromhex(found.id), record.weight if approvals >= found.threshold else 0)
     lines = [("proposal", each) for each in _proposal_lines(app, record)]
-    lines.append(("approvals", f"{len(record.approvals) + 1} of {multisig['threshold']} with yours"))
+    lines.append(("approvals", f"{approvals} of {found.threshold} with yours"))
 
     def report(sent: Sent) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         executed = bool(sent.subjects("multisig.executed", "proposal"))
@@ -97,14 +107,36 @@ def multisig_sign(app: Application, proposal: str, account: str | None) -> None:
     write(app, [action], summary=lines, report=report)
 
 
-def _find(app: Application, proposal: str, account: str | None) -> tuple[Any, dict[str, Any]]:
-    """The proposal, and the multisig account that it is about."""
+@click.command("multisig-reject", cls=Command, writes=True)
+@click.argument("proposal", type=ID)
+@click.option("--account", metavar="ADDRESS", help="The multisig account; looked for among yours if left out.")
+@application
+def multisig_reject(app: Application, proposal: str, account: str | None) -> None:
+    """Say no to a PROPOSAL, taking back an approval; it closes when too few are left who could approve it."""
+    from chain.actions.multisig import Proposal, RejectProposal
+    from chain.schema import from_json
+
+    found = _find(app, proposal, account)
+    record = from_json(Proposal, found.proposal, app.network().prefix)
+    lines = [("proposal", each) for each in _proposal_lines(app, record)]
+    lines.append(("rejections", f"{len(found.rejections) + 1} with yours"))
+
+    def report(sent: Sent) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        closed = bool(sent.subjects("multisig.refused", "proposal"))
+        done = "closed: it can no longer be approved" if closed else "rejected"
+        return {"proposal": found.id, "closed": closed}, [("proposal", found.id), ("status", done)]
+
+    write(app, [RejectProposal(bytes.fromhex(found.id))], summary=lines, report=report)
+
+
+def _find(app: Application, proposal: str, account: str | None) -> Any:
+    """The proposal that is meant."""
     if account is not None:
         accounts = [app.call("multisig.get", address=app.account_text(account)).view]
     else:
         accounts = list(pages(app, "multisig.list", member=app.wallet().address_text))
     found = [
-        (view, each.multisig)
+        view
         for each in accounts
         for view in pages(app, "multisig.proposals", address=each.address)
         if view.id.startswith(proposal)
@@ -115,7 +147,7 @@ def _find(app: Application, proposal: str, account: str | None) -> tuple[Any, di
             "`aitbc wallet multisig-list` shows the open ones; an executed or expired one is gone.",
         )
     if len(found) > 1:
-        listed = "\n".join(f"  {view.id}" for view, _ in found)
+        listed = "\n".join(f"  {view.id}" for view in found)
         raise AmbiguousId(f"{proposal} fits {len(found)} proposals.", f"Give more of the id that you mean:\n{listed}")
     return found[0]
 
@@ -174,7 +206,8 @@ def _show_one(app: Application, address: str) -> None:
         lines += [
             ("proposal", each.id),
             *(("  does", text) for text in _proposal_lines(app, record)),
-            ("  approvals", str(len(record.approvals))),
+            ("  approvals", f"{len(each.approvals)} of {each.threshold}"),
+            *([("  rejections", str(len(each.rejections)))] if each.rejections else []),
             ("  expires", local_time(record.expires_ms)),
         ]
     app.show({"account": view, "proposals": proposals}, lambda: details(lines))

@@ -94,32 +94,62 @@ def write(
     Args:
         summary: lines that matter to who confirms, beside the actions themselves.
     """
+    sent = send(app, actions, memo=memo, summary=summary)
+    if sent is not None:
+        tell(app, sent, report)
+
+
+def send(
+    app: Application,
+    actions: Sequence["Action"],
+    *,
+    memo: str = "",
+    summary: Pairs = (),
+    question: str | None = "Sign and send this transaction?",
+    wait: bool | None = None,
+) -> Sent | None:
+    """Everything but telling; None if the settings say that nothing is to be sent.
+
+    Args:
+        question: what the person must say yes to; None if that was asked before.
+        wait: whether to wait until it is final, whatever the settings say.
+    """
     wallet = app.wallet()
     network = app.network()
     _require_same_network(wallet, network)
     body = _build(app, wallet, network, actions, memo)
     if app.settings.build_file is not None:
         _write_unsigned(app, body, network, summary)
-        return
+        return None
     simulation, judged = _simulate(app, body)
     if app.settings.dry_run:
         _show_simulation(app, body, network, summary, simulation)
-        return
+        return None
     if judged:
         require_success(simulation)
     if app.tells:
         output.note(_summary(body, network, wallet, summary))
-    app.confirm("Sign and send this transaction?")
+    if question is not None:
+        app.confirm(question)
     transaction = _sign_and_submit(app, wallet, network, body, actions, memo)
-    tell(app, await_result(app, transaction.txid.hex(), transaction.body.fee), report)
+    return await_result(app, transaction.txid.hex(), transaction.body.fee, wait)
 
 
-def await_result(app: Application, txid: str, fee: int) -> Sent:
+def foresee(app: Application, actions: Sequence["Action"], *, expected: str) -> None:
+    """Raise Refused if the ledger would refuse these actions now for another reason than the expected one."""
+    wallet, network = app.wallet(), app.network()
+    _require_same_network(wallet, network)
+    simulation, judged = _simulate(app, _build(app, wallet, network, actions, ""))
+    if judged and simulation.error is not None and simulation.error.name != expected:
+        require_success(simulation)
+
+
+def await_result(app: Application, txid: str, fee: int, wait: bool | None = None) -> Sent:
     """Wait until the transaction is final, unless told not to. Raises as `wait_final`."""
     from wallet.client import NodeUnreachable
     from wallet.transactions import StillPending, TransactionRejected, wait_final
 
-    if not app.settings.wait:
+    if not (app.settings.wait if wait is None else wait):
         return Sent(txid, False, None, None, fee, ())
     try:
         view = wait_final(app.client(), txid, app.settings.timeout)
@@ -175,6 +205,13 @@ def describe(body: "Body", prefix: str) -> list[tuple[str, str]]:
 
     lines = [(name, readable(name, text)) for name, text in describe_body(body, prefix)]
     return [(name.removeprefix("1. "), text) for name, text in lines] if len(body.actions) == 1 else lines
+
+
+def describe_actions(actions: Sequence["Action"], prefix: str) -> list[tuple[str, str]]:
+    """Every field of actions in human units."""
+    from chain.action import describe_action
+
+    return [(name, readable(name, text)) for action in actions for name, text in describe_action(action, prefix)]
 
 
 def readable(name: str, text: str) -> str:

@@ -69,6 +69,12 @@ class Story:
     def act(self, wallet: str, what: str, kind: str, role: str, *arguments: str) -> str:
         """Run a command that writes, tell of it, and return the id of `role` in its first event of `kind`."""
         answer = self.ask(*arguments, wallet=wallet, show=True)
+        before = answer.get("commitment")
+        if before is not None:
+            subject = before["events"][0]["subjects"][0]["id"]
+            self.steps.append(
+                Step(wallet, "device promised", before["height"], subject, int(before["fee"]), before["events"])
+            )
         step = Step(wallet, what, answer["height"], "", int(answer["fee"]), answer["events"])
         step.subject = next(
             pair["id"]
@@ -286,20 +292,26 @@ def _print_steps(story: Story) -> None:
     _table(rows, right=(0, 4))
 
 
-def _amounts(story: Story, kind: str, subject: str) -> dict[str, int]:
+def _amounts(story: Story, kinds: tuple[str, ...], subject: str) -> Counter[str]:
+    """What all events of these kinds about a subject come to."""
+    total: Counter[str] = Counter()
+    missing = set(kinds)
     for step in story.steps:
         for event in step.events:
-            if event["kind"] == kind and any(pair["id"] == subject for pair in event["subjects"]):
-                return {pair["name"]: int(pair["value"]) for pair in event["amounts"]}
-    raise LocalnetError(f"The chain shows no event {kind}.", "This is a defect; please report it.")
+            if event["kind"] in kinds and any(pair["id"] == subject for pair in event["subjects"]):
+                total.update({pair["name"]: int(pair["value"]) for pair in event["amounts"]})
+                missing.discard(event["kind"])
+    if missing:
+        raise LocalnetError(f"The chain shows no event {missing.pop()}.", "This is a defect; please report it.")
+    return total
 
 
 def _print_money(story: Story, booking: str, job: str) -> None:
     """Where the locked money of the booking and of the job went."""
     rows: list[tuple[str, ...]] = [("", "locked", "earned", "market fee", "to provider", "refund", "left over")]
     for name, subject, opened, paid, returned in (
-        ("booking", booking, "booking.reserved", "booking.closed", "booking.released"),
-        ("job", job, "job.submitted", "job.paid", "job.accepted"),
+        ("booking", booking, ("booking.reserved",), ("booking.released", "booking.closed"), ("booking.released",)),
+        ("job", job, ("job.submitted",), ("job.paid",), ("job.accepted",)),
     ):
         locked = _amounts(story, opened, subject)["locked"]
         payment, refund = _amounts(story, paid, subject), _amounts(story, returned, subject)["refund"]
@@ -332,7 +344,10 @@ def _flows(story: Story) -> dict[str, Counter[str]]:
                     move(party["account"], "staked", -value["amount"])
                 case "booking.reserved" | "job.submitted":
                     move(party["renter"], "locked", -value["locked"])
-                case "booking.released" | "job.accepted":
+                case "booking.released":
+                    move(party["renter"], "refunded", value["refund"])
+                    move(party["provider"], "earned", value["net"])
+                case "job.accepted":
                     move(party["renter"], "refunded", value["refund"])
                 case "booking.closed" | "job.paid":
                     move(party["provider"], "earned", value["net"])

@@ -254,14 +254,14 @@ class Model:
     def do_gpu_register(self, sender: bytes, action: RegisterGpu, txid: bytes) -> str | None:
         if not self.allowed(action.terms):
             return "terms_out_of_range"
-        promise = (sender, commitment_of(sender, action.hardware.hardware_hash, action.salt))
-        if not self.promised(promise) or self.promises[promise][0] >= len(self.blocks):
-            return "commitment_refused"
         device = action.hardware.hardware_hash.hex()
         if any(gpu.device == device and not gpu.retired for gpu in self.gpus.values()):
             return "hardware_taken"
         if self.free(sender) < self.parameters.collateral_per_gpu:
             return "insufficient_collateral"
+        promise = (sender, commitment_of(sender, action.hardware.hardware_hash, action.salt))
+        if not self.promised(promise) or self.promises[promise][0] >= len(self.blocks):
+            return "commitment_refused"
         del self.promises[promise]
         offline = self.live + self.parameters.heartbeat_timeout_seconds * 1_000
         self.gpus[derived_id(txid, "gpu")] = ModelGpu(sender, action.terms, device, offline)

@@ -191,6 +191,13 @@ class UnlockedWallet:
         """
         return tagged_hash("aitbc/wallet/secret/1", self._opened()[1], purpose.encode("utf-8"))
 
+    def key_at(self, index: int) -> PrivateKey:
+        """Key number `index` of an hd wallet's account. Raises: InvalidSecret, InvalidDerivationPath, WalletLocked."""
+        if self.wallet.path is None:
+            raise InvalidSecret(expected="recovery words")
+        path = account_path(parse_path(self.wallet.path)[2], index)
+        return private_key(self.wallet.kind, self._opened()[1], path)
+
     def lock(self) -> None:
         """Forget the secret; everything but `wallet` raises WalletLocked from then on."""
         self._key = self._secret = None

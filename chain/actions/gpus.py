@@ -114,11 +114,12 @@ class RegisterGpu(Action):
 
     def check(self, context: Context) -> None:
         check_terms(context, self.terms)
-        _open_commitment(context, self._commitment(context))
         claim = HARDWARE.get(context.view, self.hardware.hardware_hash)
         if claim is not None and _listed(context, claim.gpu).status is not GpuStatus.RETIRED:
             raise HardwareTaken(gpu=claim.gpu)
         stake.require_free(context.view, context.sender, context.parameters.collateral_per_gpu)
+        # Last, so that a dry run before the commitment tells of everything else that is in the way.
+        _open_commitment(context, self._commitment(context))
 
     def _commitment(self, context: Context) -> bytes:
         return commitment_of(context.sender, self.hardware.hardware_hash, self.salt)
@@ -332,7 +333,7 @@ COMMITMENTS: Table[Commitment] = Table(TableId.COMMITMENTS, Commitment)
 
 def commitment_of(owner: bytes, hardware_hash: bytes, salt: bytes) -> bytes:
     """The 32 bytes that bind an owner to a hardware hash without showing it."""
-    return tagged_hash("aitbc/hardware/1", owner, hardware_hash, salt)
+    return tagged_hash("aitbc/commitment/1", owner, hardware_hash, salt)
 
 
 @record(version=1)

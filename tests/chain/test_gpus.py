@@ -55,7 +55,7 @@ class TestRegister:
         market = Market()
         market.commit("a")
         result = market.run(market.provider, registration("a"), registration("a"))
-        assert (result.error, result.failed_action) == ("commitment_refused", 1)
+        assert (result.error, result.failed_action) == ("hardware_taken", 1)
         assert len(list(GPUS.scan(market.view))) == 1
 
     def test_insufficient_collateral(self) -> None:

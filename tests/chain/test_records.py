@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from chain.action import ACTIONS, BlockContext, Clock, Context, encode_action
-from chain.actions.accounts import Transfer
+from chain.actions.accounts import Transfer, rotation_bytes
+from chain.actions.gpus import commitment_of
 from chain.block import Block, Header, transactions_root
 from chain.certificate import AuthoritySet, Certificate, VoteKind, vote_bytes
 from chain.codec import encode
@@ -98,6 +99,8 @@ def derived_vector() -> dict[str, Any]:
         "key address": ALICE.address,
         "module address": module_address("treasury"),
         "multisig address": multisig_address(ALICE.address, 3, 2, [ALICE.address, b"\x00" * 33]),
+        "hardware commitment": commitment_of(ALICE.address, b"\x08" * 32, b"\x09" * 32),
+        "rotation bytes": rotation_bytes("devnet-00000000", ALICE.address, b"\x0a" * 32),
         "merkle root": merkle_root([sha256(b"a"), sha256(b"b"), sha256(b"c")]),
     }
     return {name: value.hex() for name, value in found.items()}

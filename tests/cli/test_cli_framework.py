@@ -84,6 +84,10 @@ LOCAL = {
 NEEDS_MORE = {
     ("marketplace", "booking", "activate"): ["--access", "x"],
     ("marketplace", "gpu", "book"): ["--hours", "1"],
+    ("marketplace", "gpu", "extend"): ["--hours", "1"],
+    ("marketplace", "gpu", "update"): ["--price-per-hour", "1"],
+    ("marketplace", "gpu", "maintenance", "set"): ["--hours", "1"],
+    ("marketplace", "booking", "extend"): ["--hours", "1"],
     ("marketplace", "quote"): ["--hours", "1"],
     ("client", "submit"): ["--prompt", "x", "--unit-price", "1"],
     ("miner", "receipt"): ["--result", "x"],
