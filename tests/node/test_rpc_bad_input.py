@@ -423,17 +423,16 @@ async def test_connections_are_bounded_and_the_longest_idle_gives_way(tmp_path: 
 
 
 async def test_connection_is_refused_where_all_others_are_busy(tmp_path: Path) -> None:
-    async with RpcNode(tmp_path / "ledger", maximum_connections=2) as node:
-        async with aiohttp.ClientSession() as session:
-            sockets = [await session.ws_connect(f"{node.url}/ws") for _ in range(2)]
-            reader, writer = await _connect(node)
-            with contextlib.suppress(ConnectionError):
-                assert await asyncio.wait_for(reader.read(), 5) == b""
-            writer.close()
-            await sockets[0].send_str(request("node.status"))
-            assert "result" in await asyncio.wait_for(sockets[0].receive_json(), 5)
-            for each in sockets:
-                await each.close()
+    async with RpcNode(tmp_path / "ledger", maximum_connections=2) as node, aiohttp.ClientSession() as session:
+        sockets = [await session.ws_connect(f"{node.url}/ws") for _ in range(2)]
+        reader, writer = await _connect(node)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await sockets[0].send_str(request("node.status"))
+        assert "result" in await asyncio.wait_for(sockets[0].receive_json(), 5)
+        for each in sockets:
+            await each.close()
 
 
 async def test_idle_connections_shut_nobody_out(tmp_path: Path) -> None:
@@ -460,7 +459,7 @@ async def test_client_that_leaves_within_its_body_is_no_error(
     node: RpcNode, caplog: pytest.LogCaptureFixture, head: str
 ) -> None:
     with caplog.at_level(logging.INFO, "node.rpc"):
-        reader, writer = await _connect(node)
+        _, writer = await _connect(node)
         writer.write(f"POST /rpc HTTP/1.1\r\nHost: localhost\r\n{head}".encode())
         await node.call("node.status")
         writer.transport.abort()
