@@ -109,6 +109,24 @@ class _Item:
     error: dict[str, Any] | None = None
 
 
+class _Room:
+    """What the answer to one body may still take, counted as its parts come in, so that no more is read than fits."""
+
+    def __init__(self) -> None:
+        self._left = MAXIMUM_RESPONSE_BYTES
+
+    def require(self) -> None:
+        """Raises ResponseTooLarge if there is none left."""
+        if self._left < 0:
+            raise ResponseTooLarge(maximum=MAXIMUM_RESPONSE_BYTES)
+
+    def take(self, result: Any) -> None:
+        """Count a result that is encoded already. Raises ResponseTooLarge if it does not fit."""
+        if isinstance(result, msgspec.Raw):
+            self._left -= memoryview(result).nbytes
+            self.require()
+
+
 class Dispatcher:
     """Answers bodies of requests with the handlers given, which must be exactly those that the interface lists."""
 
@@ -228,11 +246,12 @@ class Dispatcher:
         waiting: list[Awaitable[None]] = []
         # One body never occupies more than the reading threads, so that a batch of scans does not shut others out.
         turns = asyncio.Semaphore(READING_THREADS)
+        room = _Room()
         for item in items:
             if isinstance(item.result, Together):
                 groups.setdefault(item.result.run, []).append(item)
             elif isinstance(item.result, CoroutineType):
-                waiting.append(self._await(item, turns))
+                waiting.append(self._await(item, turns, room))
         waiting += [self._run_together(run, group) for run, group in groups.items()]
         if len(waiting) == 1:
             await waiting[0]
@@ -243,12 +262,16 @@ class Dispatcher:
             code = item.error["code"] if item.error else None
             self._context.metrics.rpc_answered(known, time.perf_counter() - item.began, code)
 
-    async def _await(self, item: _Item, turns: asyncio.Semaphore) -> None:
+    async def _await(self, item: _Item, turns: asyncio.Semaphore, room: "_Room") -> None:
+        coroutine = item.result
         try:
             async with turns:
-                item.result = await item.result
+                room.require()
+                item.result = await coroutine
+                room.take(item.result)
         except Exception as error:
-            item.error = self._error(error)
+            coroutine.close()
+            item.result, item.error = None, self._error(error)
 
     async def _run_together(self, run: Callable[..., Awaitable[Sequence[Any]]], group: Sequence[_Item]) -> None:
         try:

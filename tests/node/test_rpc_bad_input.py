@@ -19,7 +19,7 @@ from chain.codec import encode
 from chain.crypto.address import format_address
 from chain.schema import COIN, encode_record, to_plain
 from chain.transaction import Transaction, encode_envelope, signing_bytes
-from node.rpc import methods
+from node.rpc import guests, methods
 from tests.ledger import Person
 from tests.rpc_node import RpcNode
 from tests.solo import pay
@@ -388,6 +388,44 @@ async def test_client_that_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
                 received += len(piece)
         assert received < len(json.dumps(answers, separators=(",", ":")))
         writer.close()
+
+
+async def test_untaken_answers_are_bounded_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(guests, "MAXIMUM_ANSWER_BYTES", 20 << 20)
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB)) as node, good_client(node):
+        body = f"[{','.join([request('rpc.discover')] * 80)}]"
+        _, answers = await node.post(body)
+        size = len(json.dumps(answers, separators=(",", ":")))
+        assert 6 << 20 < size < 20 << 20
+        head = f"POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        untaken = []
+        for _ in range(6):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.connect(("127.0.0.1", node.server.port))
+            untaken.append(await asyncio.open_connection(sock=connection, limit=4_096))
+            untaken[-1][1].write(head.encode() + body.encode())
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while piece := await asyncio.wait_for(untaken[0][0].read(65_536), 10):
+                received += len(piece)
+        assert received < size
+        for _, writer in untaken:
+            writer.close()
+    assert "unexpectedly" not in caplog.text
+
+
+async def test_a_batch_reads_no_more_than_fits(node: RpcNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.rpc.dispatch.MAXIMUM_RESPONSE_BYTES", 2_000)
+    looks = []
+    block = node.context.store.snapshot
+    monkeypatch.setattr(node.context.store, "snapshot", lambda: looks.append(1) or block())
+    _, answers = await node.post("[" + ",".join(request("chain.block", {"height": 0}) for _ in range(50)) + "]")
+    assert "result" in answers[0]
+    assert answers[-1]["error"]["data"]["name"] == "response_too_large"
+    assert len(looks) < 10
 
 
 @contextlib.contextmanager
