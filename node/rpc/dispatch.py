@@ -11,7 +11,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
 from inspect import Parameter, Signature
@@ -46,6 +47,8 @@ _log = logging.getLogger(__name__)
 MAXIMUM_RESPONSE_BYTES = 16 << 20
 """Of one answer, all items of a batch together."""
 MAXIMUM_ID_BYTES = 256
+SMALL_BATCH = 10
+"""Requests in a batch that is answered at once; larger ones take turns."""
 
 Handler: TypeAlias = Callable[[RpcContext, Any], Any]
 """Takes the decoded parameters; returns the result, a coroutine that gives it, or a `Together`."""
@@ -134,6 +137,7 @@ class Dispatcher:
         if handlers.keys() != METHODS.keys():
             raise ValueError(f"methods without handler or the reverse: {sorted(handlers.keys() ^ METHODS.keys())}")
         self._context = context
+        self._large = asyncio.Lock()
         self._methods = {name: self._callable(METHODS[name], handler) for name, handler in handlers.items()}
 
     def extended(self, handlers: Mapping[str, Handler]) -> "Dispatcher":
@@ -161,9 +165,21 @@ class Dispatcher:
             return self._refuse(protocol_error(INVALID_REQUEST, "the batch is empty"))
         if len(raws) > MAXIMUM_BATCH:
             return self._refuse(self.coded(BatchTooLarge(size=len(raws), maximum=MAXIMUM_BATCH)))
-        items = [self._begin(raw) for raw in raws]
+        async with self._turn(len(raws)):
+            items = [self._begin(raw) for raw in raws]
         await self._finish(items)
-        return self._encode_batch([item for item in items if item.id is not None])
+        async with self._turn(len(raws)):
+            return self._encode_batch([item for item in items if item.id is not None])
+
+    @asynccontextmanager
+    async def _turn(self, size: int) -> AsyncIterator[None]:
+        """Let large batches that arrive together run one in each round of the event loop, and all else beside them."""
+        if size <= SMALL_BATCH:
+            yield
+            return
+        async with self._large:
+            await asyncio.sleep(0)
+            yield
 
     def coded(self, error: LedgerError) -> dict[str, Any]:
         """The error object of a coded error on this network."""

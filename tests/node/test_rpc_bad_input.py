@@ -20,6 +20,7 @@ from chain.crypto.address import format_address
 from chain.schema import COIN, encode_record, to_plain
 from chain.transaction import Transaction, encode_envelope, signing_bytes
 from node.rpc import guests, methods
+from node.rpc.dispatch import Dispatcher
 from tests.ledger import Person
 from tests.rpc_node import RpcNode
 from tests.solo import pay
@@ -426,6 +427,18 @@ async def test_a_batch_reads_no_more_than_fits(node: RpcNode, monkeypatch: pytes
     assert "result" in answers[0]
     assert answers[-1]["error"]["data"]["name"] == "response_too_large"
     assert len(looks) < 10
+
+
+async def test_large_batches_leave_room_between_them(node: RpcNode) -> None:
+    """However many arrive together, each round of the event loop holds one of them."""
+    dispatcher = Dispatcher(node.context, methods.HANDLERS)
+    body = f"[{','.join([request('node.version')] * 50)}]".encode()
+    rounds, done = 0, asyncio.gather(*(dispatcher.answer(body) for _ in range(30)))
+    while not done.done():
+        await asyncio.sleep(0)
+        rounds += 1
+    assert rounds >= 30
+    assert all(answer and answer.count(b"result") == 50 for answer in done.result())
 
 
 @contextlib.contextmanager
