@@ -138,6 +138,8 @@ def transaction(app: Application, txid: str, proof: str | None) -> None:
     if proof is not None:
         write_proof(app, proof, "proof.transaction", txid=txid)
     app.show(view, lambda: details(lines))
+    if view.status == "unknown":
+        app.note("This node has never seen it, or forgot it because it can no longer become final. Ask another node.")
 
 
 def _body_lines(body: dict[str, Any]) -> list[tuple[str, str]]:

@@ -51,6 +51,11 @@ _USAGE_NAMES = frozenset(
 )
 
 
+_FIRST_OF_NODE = 1_900
+"""Codes from here on are no refusals of an action."""
+_NOT_REFUSALS = frozenset(("not_found", "invalid_proof"))
+
+
 class CliError(Exception):
     """An error of the command itself. `message` says what happened, `hint` what to do about it."""
 
@@ -206,11 +211,16 @@ def _of_wallet(error: BaseException) -> Failure | None:
         return Failure(REJECTED, error.rejection_code, error.rejection, message, error.hint, details)
     if isinstance(error, RpcError):
         details = {key: str(value) for key, value in error.details.items()}
-        exit_code = USAGE if error.rpc_name in _USAGE_NAMES else FAILED
+        exit_code = USAGE if error.rpc_name in _USAGE_NAMES else _of_rpc_code(error.rpc_code, error.rpc_name)
         message = f"The node refused: {explain(error.rpc_name, details)}."
         return Failure(exit_code, error.rpc_code, error.rpc_name, message, error.hint or error.message, details)
     exit_code = LOCKED if error.name in _LOCKED_NAMES else USAGE if error.name in _USAGE_NAMES else FAILED
     return Failure(exit_code, error.code, error.name, error.message, error.hint or "See `aitbc --help`.")
+
+
+def _of_rpc_code(code: int, name: str) -> int:
+    """What the ledger says to a question, such as that a booking would conflict, it would say to the transaction."""
+    return REJECTED if 0 < code < _FIRST_OF_NODE and name not in _NOT_REFUSALS else FAILED
 
 
 def _of_ledger(error: BaseException) -> Failure | None:
@@ -232,6 +242,8 @@ def _of_ledger(error: BaseException) -> Failure | None:
 
 def explain(name: str, details: dict[str, str]) -> str:
     """The name of an error with its data in human units: `insufficient_funds (needed 2 AITBC, available 1 AITBC)`."""
+    if name == "invalid_field" and details.get("field"):
+        return f"{details['field'].replace('_', ' ')}: {details.get('reason', 'is not right')}"
     told = [f"{key.removesuffix('_ms').replace('_', ' ')} {_human(name, key, details)}" for key in details]
     return f"{name} ({', '.join(told)})" if told else name
 

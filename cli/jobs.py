@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from cli.context import Application
+from cli.errors import BadInput
 from cli.output import Column, Pairs, amount, brief_time, details, duration, local_time, number, short, table, zoned
 from cli.writing import Sent
 
@@ -141,11 +142,13 @@ def settled_lines(sent: Sent, job: str) -> tuple[dict[str, Any], Pairs]:
 
 
 def read_content(text: str | None, file: str | None, names: str, largest: int) -> bytes:
-    """What was given as text or as a file. Raises UsageError unless exactly one was."""
+    """What was given as text or as a file. Raises UsageError unless exactly one was, BadInput if it is too large."""
     if (text is None) == (file is None):
         raise click.UsageError(f"Give one of {names}.")
     if text is not None:
         return text.encode()
     with click.open_file(str(file), "rb") as source:
         data: bytes = source.read(largest + 1)
+    if len(data) > largest:
+        raise BadInput(f"{file} is larger than {largest >> 20} MB.", "Hand over a description of where it is instead.")
     return data

@@ -85,7 +85,7 @@ def create(app: Application, name: str, kind: str, words: str, network: str, no_
     field, label = ("recovery_words", "recovery words") if kind == "hd" else ("seed", "seed")
     data = {**_public(made, keystore.current_name()), field: restores}
     app.show(data, lambda: details([*_lines(made, keystore.current_name()), (label, restores)]))
-    app.note(f"Write the {label} down and keep them off this machine: who has them has the money.")
+    app.note(f"Write this down and keep it off this machine: who has the {label} has the money.")
 
 
 @wallet.command("import")

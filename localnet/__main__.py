@@ -102,11 +102,14 @@ def _ensure_agent(layout: Layout) -> None:
 def _print_whereabouts(layout: Layout) -> None:
     folder = command("")[0].rstrip("/")
     click.echo(
-        f"\nEverything is in {layout.root}: genesis.json, wallets/ (genesis, client, miner: their words are published\n"
-        f"in localnet/README.md and worthless elsewhere), and per node its configuration, keys, database and log.\n"
-        f"A provider agent keeps the miner's GPUs alive and activates what is booked; log: {layout.agent_log}\n\n"
-        f'Put aitbc on your PATH:   export PATH="{folder}:$PATH"\n'
-        f'and point it at the wallets: export AITBC_WALLET_PATH="{layout.wallets}"\n'
+        f"\nEverything is in {layout.root}:\n"
+        "genesis.json, wallets/ (genesis, client and miner, whose words are published in\n"
+        "localnet/README.md and worthless elsewhere), and per node its configuration,\n"
+        "keys, database and log. A provider agent keeps the miner's GPUs alive and\n"
+        "activates what is booked; its log is agent.log.\n\n"
+        "Put aitbc on your PATH and point it at the wallets; the client's is current:\n\n"
+        f'  export PATH="{folder}:$PATH"\n'
+        f'  export AITBC_WALLET_PATH="{layout.wallets}"\n\n'
         "Then for example:         aitbc marketplace gpu list --available\n"
         "Stop everything with:     ./localnet/stop"
     )

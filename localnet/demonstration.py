@@ -287,9 +287,9 @@ def _act_together(story: Story) -> None:
 
 def _print_steps(story: Story) -> None:
     click.echo("What happened\n")
-    rows: list[tuple[str, ...]] = [("height", "who", "what", "id", "fee, AITBC")]
-    rows += [(str(step.height), step.who, step.what, f"{step.subject[:12]}…", units(step.fee)) for step in story.steps]
-    _table(rows, right=(0, 4))
+    rows: list[tuple[str, ...]] = [("height", "who", "what", "fee, AITBC")]
+    rows += [(str(step.height), step.who, step.what, units(step.fee)) for step in story.steps]
+    _table(rows, right=(0, 3))
 
 
 def _amounts(story: Story, kinds: tuple[str, ...], subject: str) -> Counter[str]:
@@ -308,7 +308,7 @@ def _amounts(story: Story, kinds: tuple[str, ...], subject: str) -> Counter[str]
 
 def _print_money(story: Story, booking: str, job: str) -> None:
     """Where the locked money of the booking and of the job went."""
-    rows: list[tuple[str, ...]] = [("", "locked", "earned", "market fee", "to provider", "refund", "left over")]
+    columns: list[tuple[str, ...]] = [("", "locked", "earned", "market fee", "to provider", "refund", "left over")]
     for name, subject, opened, paid, returned in (
         ("booking", booking, ("booking.reserved",), ("booking.released", "booking.closed"), ("booking.released",)),
         ("job", job, ("job.submitted",), ("job.paid",), ("job.accepted",)),
@@ -317,11 +317,11 @@ def _print_money(story: Story, booking: str, job: str) -> None:
         payment, refund = _amounts(story, paid, subject), _amounts(story, returned, subject)["refund"]
         rest = locked - payment["net"] - payment["fee"] - refund
         numbers = (locked, payment["net"] + payment["fee"], payment["fee"], payment["net"], refund, rest)
-        rows.append((name, *(units(number) for number in numbers)))
+        columns.append((name, *(units(number) for number in numbers)))
         if rest:
             raise LocalnetError(f"The money of the {name} does not add up.", "This is a defect; please report it.")
     click.echo("\nWhere the locked money went, in AITBC\n")
-    _table(rows, right=range(1, 7))
+    _table(list(zip(*columns, strict=True)), right=(1, 2))
 
 
 def _flows(story: Story) -> dict[str, Counter[str]]:

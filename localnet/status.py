@@ -9,6 +9,9 @@ from localnet.layout import Layout, NodePlace
 from wallet.client import NodeClient
 from wallet.errors import WalletError
 
+_SHOWN_DIGITS = 8
+"""Of each hash, so that a line fits into 80 columns."""
+
 
 def read_status(layout: Layout) -> list[dict[str, Any]]:
     """One row a node: what the system knows of its process, and what it answers."""
@@ -53,10 +56,10 @@ def print_status(layout: Layout, rows: list[dict[str, Any]]) -> None:
                 row["state"],
                 row.get("role", "-"),
                 str(row.get("height", "-")),
-                row.get("hash", "-")[:12],
-                row.get("state_root", "-")[:12],
+                row.get("hash", "-")[:_SHOWN_DIGITS],
+                row.get("state_root", "-")[:_SHOWN_DIGITS],
                 str(row["pid"] or "-"),
-                row["rpc"],
+                row["rpc"].removeprefix("http://"),
             )
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

@@ -34,8 +34,9 @@ FAST = Timing(
 FAST_NETWORK = NetworkConfig(dial_backoff_min=0.02, dial_backoff_max=0.2)
 PATIENCE_SECONDS = 20.0
 
-# Below the range from which the system takes ports for outgoing connections, and apart for each process of a test run.
-_ports = itertools.count(20_000 + 700 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 17))
+# Below the range from which the system takes ports for outgoing connections; apart for each process of a test run, and
+# most likely for another run at the same time, whose processes have another parent.
+_ports = itertools.count(20_000 + 700 * ((int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) + os.getppid()) % 17))
 
 
 def free_port() -> int:

@@ -89,11 +89,11 @@ class NodeClient:
             raise ValueError(f"a batch holds 1 to {MAXIMUM_BATCH} calls")
         requests = [self._request(method, params) for method, params in calls]
         answers = self._post(requests[0] if len(requests) == 1 else requests)
+        if isinstance(answers, dict) and "error" in answers and answers.get("id") is None:
+            raise self._error(answers["error"])  # about the whole request: the node is busy, it is too large, …
         if len(requests) == 1:
             answers = [answers]
         if not isinstance(answers, list):
-            if isinstance(answers, dict) and "error" in answers:
-                raise self._error(answers["error"])
             raise UnreadableAnswer(url=self.url, reason="expected a list of answers")
         by_id = {
             answer["id"]: answer for answer in answers if isinstance(answer, dict) and type(answer.get("id")) is int

@@ -11,7 +11,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
 from inspect import Parameter, Signature
@@ -46,6 +47,8 @@ _log = logging.getLogger(__name__)
 MAXIMUM_RESPONSE_BYTES = 16 << 20
 """Of one answer, all items of a batch together."""
 MAXIMUM_ID_BYTES = 256
+SMALL_BATCH = 10
+"""Requests in a batch that is answered at once; larger ones take turns."""
 
 Handler: TypeAlias = Callable[[RpcContext, Any], Any]
 """Takes the decoded parameters; returns the result, a coroutine that gives it, or a `Together`."""
@@ -109,6 +112,24 @@ class _Item:
     error: dict[str, Any] | None = None
 
 
+class _Room:
+    """What the answer to one body may still take, counted as its parts come in, so that no more is read than fits."""
+
+    def __init__(self) -> None:
+        self._left = MAXIMUM_RESPONSE_BYTES
+
+    def require(self) -> None:
+        """Raises ResponseTooLarge if there is none left."""
+        if self._left < 0:
+            raise ResponseTooLarge(maximum=MAXIMUM_RESPONSE_BYTES)
+
+    def take(self, result: Any) -> None:
+        """Count a result that is encoded already. Raises ResponseTooLarge if it does not fit."""
+        if isinstance(result, msgspec.Raw):
+            self._left -= memoryview(result).nbytes
+            self.require()
+
+
 class Dispatcher:
     """Answers bodies of requests with the handlers given, which must be exactly those that the interface lists."""
 
@@ -116,6 +137,7 @@ class Dispatcher:
         if handlers.keys() != METHODS.keys():
             raise ValueError(f"methods without handler or the reverse: {sorted(handlers.keys() ^ METHODS.keys())}")
         self._context = context
+        self._large = asyncio.Lock()
         self._methods = {name: self._callable(METHODS[name], handler) for name, handler in handlers.items()}
 
     def extended(self, handlers: Mapping[str, Handler]) -> "Dispatcher":
@@ -143,9 +165,21 @@ class Dispatcher:
             return self._refuse(protocol_error(INVALID_REQUEST, "the batch is empty"))
         if len(raws) > MAXIMUM_BATCH:
             return self._refuse(self.coded(BatchTooLarge(size=len(raws), maximum=MAXIMUM_BATCH)))
-        items = [self._begin(raw) for raw in raws]
+        async with self._turn(len(raws)):
+            items = [self._begin(raw) for raw in raws]
         await self._finish(items)
-        return self._encode_batch([item for item in items if item.id is not None])
+        async with self._turn(len(raws)):
+            return self._encode_batch([item for item in items if item.id is not None])
+
+    @asynccontextmanager
+    async def _turn(self, size: int) -> AsyncIterator[None]:
+        """Let large batches that arrive together run one in each round of the event loop, and all else beside them."""
+        if size <= SMALL_BATCH:
+            yield
+            return
+        async with self._large:
+            await asyncio.sleep(0)
+            yield
 
     def coded(self, error: LedgerError) -> dict[str, Any]:
         """The error object of a coded error on this network."""
@@ -228,11 +262,12 @@ class Dispatcher:
         waiting: list[Awaitable[None]] = []
         # One body never occupies more than the reading threads, so that a batch of scans does not shut others out.
         turns = asyncio.Semaphore(READING_THREADS)
+        room = _Room()
         for item in items:
             if isinstance(item.result, Together):
                 groups.setdefault(item.result.run, []).append(item)
             elif isinstance(item.result, CoroutineType):
-                waiting.append(self._await(item, turns))
+                waiting.append(self._await(item, turns, room))
         waiting += [self._run_together(run, group) for run, group in groups.items()]
         if len(waiting) == 1:
             await waiting[0]
@@ -243,12 +278,16 @@ class Dispatcher:
             code = item.error["code"] if item.error else None
             self._context.metrics.rpc_answered(known, time.perf_counter() - item.began, code)
 
-    async def _await(self, item: _Item, turns: asyncio.Semaphore) -> None:
+    async def _await(self, item: _Item, turns: asyncio.Semaphore, room: "_Room") -> None:
+        coroutine = item.result
         try:
             async with turns:
-                item.result = await item.result
+                room.require()
+                item.result = await coroutine
+                room.take(item.result)
         except Exception as error:
-            item.error = self._error(error)
+            coroutine.close()
+            item.result, item.error = None, self._error(error)
 
     async def _run_together(self, run: Callable[..., Awaitable[Sequence[Any]]], group: Sequence[_Item]) -> None:
         try:

@@ -14,6 +14,9 @@ from aiohttp.web_protocol import RequestHandler
 
 from node.rpc.errors import NodeBusy
 
+MAXIMUM_ANSWER_BYTES = 64 << 20
+"""Of all long answers together that clients have not taken yet."""
+
 
 class Guests:
     """The connections and requests of one server. Used from the event loop only."""
@@ -25,6 +28,8 @@ class Guests:
         """Connections without a request, the longest idle first; some may have ended."""
         self._waiting: OrderedDict[int, web.Request] = OrderedDict()
         """Requests whose client has to send or to take something, the longest waiting first, by identity."""
+        self._untaken: dict[int, int] = {}
+        """Bytes of answers that are being sent, by identity of the request."""
 
     def arrived(self, connection: RequestHandler, connections: int) -> None:
         """A connection was accepted, one of so many."""
@@ -63,9 +68,13 @@ class Guests:
         finally:
             self._requests -= 1
 
-    def _end_longest(self) -> bool:
-        while self._waiting:
-            _, request = self._waiting.popitem(last=False)
+    def _end_longest(self, *, sending: bool = False) -> bool:
+        """End the request that has waited longest for its client, or of those with an untaken answer; False if none."""
+        for number, request in list(self._waiting.items()):
+            if sending and number not in self._untaken:
+                continue
+            del self._waiting[number]
+            self._untaken.pop(number, None)
             if request.transport is not None:
                 request.transport.abort()
                 return True
@@ -79,3 +88,15 @@ class Guests:
             yield
         finally:
             self._waiting.pop(id(request), None)
+
+    @contextmanager
+    def sending(self, request: web.Request, size: int) -> Iterator[None]:
+        """While a client takes a long answer; the answers that were not taken for longest give way to it."""
+        while self._untaken and sum(self._untaken.values()) + size > MAXIMUM_ANSWER_BYTES:
+            self._end_longest(sending=True)
+        self._untaken[id(request)] = size
+        try:
+            with self.waiting(request):
+                yield
+        finally:
+            self._untaken.pop(id(request), None)

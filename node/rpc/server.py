@@ -205,13 +205,13 @@ class RpcServer:
             return web.Response(status=204)
         if len(answer) <= PIECE_BYTES:
             return web.Response(body=answer, content_type=_JSON)
-        with self._guests.waiting(request):
+        with self._guests.sending(request, len(answer)):
             return await self._send(request, answer)
 
     async def _send(self, request: web.Request, answer: bytes) -> web.StreamResponse:
         """Send a long answer piece by piece, and give up on a client that does not take it.
 
-        Meanwhile the request counts as one in progress, so that the memory that answers take is bounded.
+        Meanwhile the answer counts, so that the memory that answers take is bounded.
         """
         response = web.StreamResponse(headers={"Content-Type": _JSON, "Content-Length": str(len(answer))})
         _allow_origin(request, response)

@@ -44,3 +44,9 @@ def register(market: Shell) -> Any:
         return gpu
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test workers inherit the width of somebody's terminal, which would cut the tables."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -55,6 +55,10 @@ def test_bad_amounts(market: Shell, amount: str) -> None:
     assert done.error["name"] in ("usage", "invalid_field")
 
 
+def test_a_field_is_named_in_words(market: Shell) -> None:
+    assert market.fails(2, "wallet", "send", "other", "0")["message"] == "Amount: must be more than zero."
+
+
 def test_foreign_and_mistyped_addresses(market: Shell) -> None:
     good = market("wallet", "address", wallet="other").out.strip()
     assert market("wallet", "create", "elsewhere", "--network", "testnet", "--no-passphrase").code in (0, 1)

@@ -33,6 +33,7 @@ def test_transactions(market: Shell) -> None:
     assert "1.25 AITBC" in shown
     assert sent["txid"] in shown
     assert market.ok("blockchain", "transaction", "00" * 32)["status"] == "unknown"
+    assert "another node" in market("blockchain", "transaction", "00" * 32).err
     assert market.fails(1, "blockchain", "transaction", "0000000000", wallet="renter")["name"] == "nothing_found"
 
 

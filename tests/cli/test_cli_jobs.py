@@ -11,6 +11,7 @@ from chain.schema import COIN
 from cli import payloads
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
+from cli.jobs import read_content
 from tests.shell import Shell
 
 Register = Callable[..., str]
@@ -181,6 +182,14 @@ def test_payloads_are_salted_bounded_and_checked(tmp_path: Path) -> None:
     assert (tmp_path / "payloads" / name).stat().st_mode & 0o077 == 0
     with pytest.raises(NothingFound):
         payloads.kept(app, "00" * 32)
+
+
+def test_a_result_is_never_cut_short(tmp_path: Path) -> None:
+    file = tmp_path / "result"
+    file.write_bytes(b"12345")
+    assert read_content(None, str(file), "--result-file", 5) == b"12345"
+    with pytest.raises(BadInput, match="larger"):
+        read_content(None, str(file), "--result-file", 4)
 
 
 @pytest.mark.parametrize("size", range(880, 990, 5))

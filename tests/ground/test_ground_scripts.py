@@ -28,7 +28,7 @@ def run(script: pathlib.Path, *arguments: str, **variables: str) -> subprocess.C
 def copy(tmp_path: pathlib.Path) -> pathlib.Path:
     """A repository that has the scripts and nothing else."""
     for name in SCRIPTS:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".ci/requirements.lock").write_text("# nothing\n")
     (tmp_path / "pyproject.toml").write_text("")

@@ -19,7 +19,8 @@ from chain.codec import encode
 from chain.crypto.address import format_address
 from chain.schema import COIN, encode_record, to_plain
 from chain.transaction import Transaction, encode_envelope, signing_bytes
-from node.rpc import methods
+from node.rpc import guests, methods
+from node.rpc.dispatch import Dispatcher
 from tests.ledger import Person
 from tests.rpc_node import RpcNode
 from tests.solo import pay
@@ -390,6 +391,56 @@ async def test_client_that_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_untaken_answers_are_bounded_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(guests, "MAXIMUM_ANSWER_BYTES", 20 << 20)
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB)) as node, good_client(node):
+        body = f"[{','.join([request('rpc.discover')] * 80)}]"
+        _, answers = await node.post(body)
+        size = len(json.dumps(answers, separators=(",", ":")))
+        assert 6 << 20 < size < 20 << 20
+        head = f"POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        untaken = []
+        for _ in range(6):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.connect(("127.0.0.1", node.server.port))
+            untaken.append(await asyncio.open_connection(sock=connection, limit=4_096))
+            untaken[-1][1].write(head.encode() + body.encode())
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while piece := await asyncio.wait_for(untaken[0][0].read(65_536), 10):
+                received += len(piece)
+        assert received < size
+        for _, writer in untaken:
+            writer.close()
+    assert "unexpectedly" not in caplog.text
+
+
+async def test_a_batch_reads_no_more_than_fits(node: RpcNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.rpc.dispatch.MAXIMUM_RESPONSE_BYTES", 2_000)
+    looks = []
+    block = node.context.store.snapshot
+    monkeypatch.setattr(node.context.store, "snapshot", lambda: looks.append(1) or block())
+    _, answers = await node.post("[" + ",".join(request("chain.block", {"height": 0}) for _ in range(50)) + "]")
+    assert "result" in answers[0]
+    assert answers[-1]["error"]["data"]["name"] == "response_too_large"
+    assert len(looks) < 10
+
+
+async def test_large_batches_leave_room_between_them(node: RpcNode) -> None:
+    """However many arrive together, each round of the event loop holds one of them."""
+    dispatcher = Dispatcher(node.context, methods.HANDLERS)
+    body = f"[{','.join([request('node.version')] * 50)}]".encode()
+    rounds, done = 0, asyncio.gather(*(dispatcher.answer(body) for _ in range(30)))
+    while not done.done():
+        await asyncio.sleep(0)
+        rounds += 1
+    assert rounds >= 30
+    assert all(answer and answer.count(b"result") == 50 for answer in done.result())
+
+
 @contextlib.contextmanager
 def _watched(name: str) -> Iterator[asyncio.Event]:
     """An event that is set when the logger of this name says something."""
@@ -459,7 +510,7 @@ async def test_client_that_leaves_within_its_body_is_no_error(
     node: RpcNode, caplog: pytest.LogCaptureFixture, head: str
 ) -> None:
     with caplog.at_level(logging.INFO, "node.rpc"):
-        reader, writer = await _connect(node)
+        _, writer = await _connect(node)
         writer.write(f"POST /rpc HTTP/1.1\r\nHost: localhost\r\n{head}".encode())
         await node.call("node.status")
         writer.transport.abort()

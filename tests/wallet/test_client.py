@@ -53,6 +53,15 @@ def test_what_is_no_address_is_unreachable(url: str) -> None:
         NodeClient(url)
 
 
+@pytest.mark.parametrize("calls", [1, 2])
+def test_an_error_about_the_whole_request_is_told_as_it_is(calls: int) -> None:
+    error = {"code": 2404, "message": "busy", "data": {"name": "node_busy", "hint": "try again"}}
+    answer = {"jsonrpc": "2.0", "id": None, "error": error}
+    with server(answer) as (url, _), NodeClient(url) as client, pytest.raises(RpcError) as caught:
+        client.batch([("node.version", {})] * calls)
+    assert (caught.value.rpc_name, caught.value.hint) == ("node_busy", "try again")
+
+
 def test_nobody_listens() -> None:
     with NodeClient("http://127.0.0.1:1") as client, pytest.raises(NodeUnreachable, match="refused"):
         client.call("node.version")
@@ -75,7 +84,7 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again() -> None:
     "answer",
     [
         b"not JSON",
-        b"[" * 100_000,
+        b"[" * 2_000,
         b"\xff\xfe",
         [],
         {"jsonrpc": "2.0", "id": 99, "result": VERSION},
