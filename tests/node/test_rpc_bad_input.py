@@ -20,7 +20,7 @@ from chain.crypto.address import format_address
 from chain.schema import COIN, encode_record, to_plain
 from chain.transaction import Transaction, encode_envelope, signing_bytes
 from node.rpc import guests, methods
-from node.rpc.dispatch import Dispatcher
+from node.rpc.dispatch import MAXIMUM_LARGE_BATCHES, Dispatcher
 from tests.ledger import Person
 from tests.rpc_node import RpcNode
 from tests.solo import pay
@@ -454,6 +454,8 @@ async def test_large_batches_leave_room_between_them(node: RpcNode) -> None:
         rounds += 1
     assert rounds >= 30
     assert all(answer and answer.count(b"result") == 50 for answer in done.result())
+    many = await asyncio.gather(*(dispatcher.answer(body) for _ in range(MAXIMUM_LARGE_BATCHES + 5)))
+    assert sum(b"node_busy" in (answer or b"") for answer in many) == 5
 
 
 @contextlib.contextmanager
