@@ -20,7 +20,7 @@ def job_table(items: Any) -> str:
         Column("kind", shrinks=True),
         Column("status"),
         Column("units", right=True),
-        Column("unit"),
+        Column("unit", optional=True),
         Column("AITBC/unit", right=True),
         Column(zoned("deadline")),
         Column("renter", optional=True),

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from inspect import Parameter, Signature
@@ -37,7 +37,7 @@ from chain.interface import (
     Method,
 )
 from node.rpc.context import RpcContext
-from node.rpc.errors import BatchTooLarge, ProtocolFault, ResponseTooLarge, ledger_error, protocol_error
+from node.rpc.errors import BatchTooLarge, NodeBusy, ProtocolFault, ResponseTooLarge, ledger_error, protocol_error
 from node.rpc.params import decoder_of
 from node.rpc.reading import READING_THREADS
 from node.store_errors import StoreError
@@ -49,10 +49,13 @@ MAXIMUM_RESPONSE_BYTES = 16 << 20
 MAXIMUM_ID_BYTES = 256
 SMALL_BATCH = 10
 """Requests in a batch that is answered at once; larger ones take turns."""
+MAXIMUM_LARGE_BATCHES = 64
+"""Larger ones in progress; more are refused, so that they do not take the places of all other requests."""
 
 Handler: TypeAlias = Callable[[RpcContext, Any], Any]
 """Takes the decoded parameters; returns the result, a coroutine that gives it, or a `Together`."""
 
+_AT_ONCE = nullcontext[None]
 _NULL = msgspec.Raw(b"null")
 _ID = re.compile(rb'(?:"[^\x00-\x1f]*"|-?(?:0|[1-9][0-9]*)|null)\Z')
 _METHOD_FOR_METRICS = "unknown"
@@ -138,6 +141,7 @@ class Dispatcher:
             raise ValueError(f"methods without handler or the reverse: {sorted(handlers.keys() ^ METHODS.keys())}")
         self._context = context
         self._large = asyncio.Lock()
+        self._large_batches = 0
         self._methods = {name: self._callable(METHODS[name], handler) for name, handler in handlers.items()}
 
     def extended(self, handlers: Mapping[str, Handler]) -> "Dispatcher":
@@ -165,18 +169,28 @@ class Dispatcher:
             return self._refuse(protocol_error(INVALID_REQUEST, "the batch is empty"))
         if len(raws) > MAXIMUM_BATCH:
             return self._refuse(self.coded(BatchTooLarge(size=len(raws), maximum=MAXIMUM_BATCH)))
-        async with self._turn(len(raws)):
+        if len(raws) <= SMALL_BATCH:
+            return await self._answer_batch(raws, _AT_ONCE)
+        if self._large_batches >= MAXIMUM_LARGE_BATCHES:
+            return self._refuse(self.coded(NodeBusy(batches=self._large_batches)))
+        self._large_batches += 1
+        try:
+            return await self._answer_batch(raws, self._turn)
+        finally:
+            self._large_batches -= 1
+
+    async def _answer_batch(
+        self, raws: Sequence[msgspec.Raw], turn: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> bytes | None:
+        async with turn():
             items = [self._begin(raw) for raw in raws]
         await self._finish(items)
-        async with self._turn(len(raws)):
+        async with turn():
             return self._encode_batch([item for item in items if item.id is not None])
 
     @asynccontextmanager
-    async def _turn(self, size: int) -> AsyncIterator[None]:
+    async def _turn(self) -> AsyncIterator[None]:
         """Let large batches that arrive together run one in each round of the event loop, and all else beside them."""
-        if size <= SMALL_BATCH:
-            yield
-            return
         async with self._large:
             await asyncio.sleep(0)
             yield

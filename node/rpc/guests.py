@@ -28,8 +28,8 @@ class Guests:
         """Connections without a request, the longest idle first; some may have ended."""
         self._waiting: OrderedDict[int, web.Request] = OrderedDict()
         """Requests whose client has to send or to take something, the longest waiting first, by identity."""
-        self._untaken: dict[int, int] = {}
-        """Bytes of answers that are being sent, by identity of the request."""
+        self._untaken: OrderedDict[int, tuple[web.Request, int]] = OrderedDict()
+        """Bytes of long answers that are being sent, the longest untaken first, by identity of the request."""
 
     def arrived(self, connection: RequestHandler, connections: int) -> None:
         """A connection was accepted, one of so many."""
@@ -68,13 +68,9 @@ class Guests:
         finally:
             self._requests -= 1
 
-    def _end_longest(self, *, sending: bool = False) -> bool:
-        """End the request that has waited longest for its client, or of those with an untaken answer; False if none."""
-        for number, request in list(self._waiting.items()):
-            if sending and number not in self._untaken:
-                continue
-            del self._waiting[number]
-            self._untaken.pop(number, None)
+    def _end_longest(self) -> bool:
+        while self._waiting:
+            _, request = self._waiting.popitem(last=False)
             if request.transport is not None:
                 request.transport.abort()
                 return True
@@ -92,11 +88,12 @@ class Guests:
     @contextmanager
     def sending(self, request: web.Request, size: int) -> Iterator[None]:
         """While a client takes a long answer; the answers that were not taken for longest give way to it."""
-        while self._untaken and sum(self._untaken.values()) + size > MAXIMUM_ANSWER_BYTES:
-            self._end_longest(sending=True)
-        self._untaken[id(request)] = size
+        while self._untaken and sum(each for _, each in self._untaken.values()) + size > MAXIMUM_ANSWER_BYTES:
+            _, (other, _) = self._untaken.popitem(last=False)
+            if other.transport is not None:
+                other.transport.abort()
+        self._untaken[id(request)] = (request, size)
         try:
-            with self.waiting(request):
-                yield
+            yield
         finally:
             self._untaken.pop(id(request), None)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -205,7 +206,7 @@ class RpcServer:
             return web.Response(status=204)
         if len(answer) <= PIECE_BYTES:
             return web.Response(body=answer, content_type=_JSON)
-        with self._guests.sending(request, len(answer)):
+        with self._guests.waiting(request), self._guests.sending(request, len(answer)):
             return await self._send(request, answer)
 
     async def _send(self, request: web.Request, answer: bytes) -> web.StreamResponse:
@@ -246,7 +247,10 @@ class RpcServer:
         return bytes(body)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        return await subscriptions.serve(request, self._feed, self._dispatcher, self._sessions, self._send_seconds)
+        hold = partial(self._guests.sending, request)
+        return await subscriptions.serve(
+            request, self._feed, self._dispatcher, self._sessions, self._send_seconds, hold
+        )
 
     async def _end_sessions(self, application: web.Application) -> None:
         closing = [socket.close(code=WSCloseCode.GOING_AWAY, message=b"the node stops") for socket in self._sessions]

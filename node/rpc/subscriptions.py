@@ -8,7 +8,8 @@ for too long is closed with a code of its own.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from socket import SO_SNDBUF, SOL_SOCKET
@@ -104,6 +105,8 @@ def _is_kind(kind: str, wanted: str) -> bool:
 
 
 Item: TypeAlias = api.BlockSummary | api.TransactionItem | api.EventsItem
+Hold: TypeAlias = Callable[[int], AbstractContextManager[None]]
+"""What holds a message of so many bytes while its client takes it."""
 Items: TypeAlias = list[tuple[api.Position, Item]]
 
 
@@ -185,8 +188,10 @@ class Session:
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         send_seconds: float,
+        hold: Hold,
     ) -> None:
         self._feed = feed
+        self._hold = hold
         self._socket = socket
         self._transport = transport
         self._send_seconds = send_seconds
@@ -256,8 +261,9 @@ class Session:
         """Raises ConnectionResetError once the connection is closed, for slowness or by the client."""
         async with self._sending:
             try:
-                async with asyncio.timeout(self._send_seconds):
-                    await self._socket.send_frame(message, WSMsgType.TEXT)
+                with self._hold(len(message)):
+                    async with asyncio.timeout(self._send_seconds):
+                        await self._socket.send_frame(message, WSMsgType.TEXT)
             except TimeoutError:
                 raise await self._too_slow() from None
 
@@ -275,7 +281,12 @@ class Session:
 
 
 async def serve(
-    request: web.Request, feed: Feed, dispatcher: Dispatcher, sessions: set[web.WebSocketResponse], send_seconds: float
+    request: web.Request,
+    feed: Feed,
+    dispatcher: Dispatcher,
+    sessions: set[web.WebSocketResponse],
+    send_seconds: float,
+    hold: Hold,
 ) -> web.WebSocketResponse:
     """Accept a WebSocket and serve it until it ends. Raises NodeBusy if there are too many."""
     if len(sessions) >= MAXIMUM_SESSIONS:
@@ -290,7 +301,7 @@ async def serve(
         raw.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES)
     sessions.add(socket)
     try:
-        await Session(feed, dispatcher, socket, transport, send_seconds).run()
+        await Session(feed, dispatcher, socket, transport, send_seconds, hold).run()
     finally:
         sessions.discard(socket)
     return socket

@@ -1,12 +1,14 @@
 """Tables fit their terminal, data comes whole, and nothing that others wrote steers the terminal."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from chain.interface import AsOf, Blocks, BlockSummary
 from cli import output
+from cli.jobs import job_table
 from cli.output import Column
 
 COLUMNS = (
@@ -90,3 +92,22 @@ def test_times_are_local_and_name_their_zone(monkeypatch: pytest.MonkeyPatch) ->
         time.tzset()
     assert output.local_time(None) == "-"
     assert output.local_time(1 << 63) == f"{1 << 63} ms"
+
+
+@pytest.mark.parametrize("kind", ["inference", "x" * 64])
+def test_jobs_fit_80_columns(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    job = {
+        "kind": kind,
+        "renter": "dait1qz73arrc6qvufg5swwfkgwhhxcdphutrvxalwwee2rhrkhlrpwhlumhq6wl",
+        "unit": "gpu_second",
+        "units_done": 0,
+        "max_units": 10,
+        "unit_price": "100000000",
+        "booking": None,
+        "claim": None,
+        "deadline_ms": 1_900_000_000_000,
+        "gpu_filter": {"model": "", "region": "", "minimum_memory_mb": 0, "minimum_cuda_cores": 0},
+    }
+    shown = job_table([SimpleNamespace(id="ab" * 32, status="payload_shared", job=job)])
+    assert max(output.width(line) for line in shown.splitlines()) <= 80

@@ -20,7 +20,7 @@ from chain.crypto.address import format_address
 from chain.schema import COIN, encode_record, to_plain
 from chain.transaction import Transaction, encode_envelope, signing_bytes
 from node.rpc import guests, methods
-from node.rpc.dispatch import Dispatcher
+from node.rpc.dispatch import MAXIMUM_LARGE_BATCHES, Dispatcher
 from tests.ledger import Person
 from tests.rpc_node import RpcNode
 from tests.solo import pay
@@ -418,6 +418,21 @@ async def test_untaken_answers_are_bounded_together(
     assert "unexpectedly" not in caplog.text
 
 
+async def test_untaken_answers_to_sockets_count_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guests, "MAXIMUM_ANSWER_BYTES", 20 << 20)
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB)) as node, good_client(node):
+        body = f"[{','.join([request('rpc.discover')] * 80)}]"
+        async with aiohttp.ClientSession() as session:
+            untaken = []
+            for _ in range(6):
+                untaken.append(await session.ws_connect(f"{node.url}/ws", max_msg_size=0))
+                await untaken[-1].send_str(body)
+            # The last answer is the last that is made, so by then the first had to give way.
+            kinds = [(await asyncio.wait_for(each.receive(), 20)).type for each in reversed(untaken)]
+        assert kinds[0] is aiohttp.WSMsgType.TEXT
+        assert kinds[-1] is not aiohttp.WSMsgType.TEXT
+
+
 async def test_a_batch_reads_no_more_than_fits(node: RpcNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("node.rpc.dispatch.MAXIMUM_RESPONSE_BYTES", 2_000)
     looks = []
@@ -439,6 +454,8 @@ async def test_large_batches_leave_room_between_them(node: RpcNode) -> None:
         rounds += 1
     assert rounds >= 30
     assert all(answer and answer.count(b"result") == 50 for answer in done.result())
+    many = await asyncio.gather(*(dispatcher.answer(body) for _ in range(MAXIMUM_LARGE_BATCHES + 5)))
+    assert sum(b"node_busy" in (answer or b"") for answer in many) == 5
 
 
 @contextlib.contextmanager
