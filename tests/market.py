@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from chain.action import Action
+from chain.action import Action, Clock
 from chain.actions.accounts import RotateKey, rotation_bytes
 from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve, Settle
 from chain.actions.gpus import CommitHardware, RegisterGpu, commitment_of
@@ -14,8 +14,10 @@ from chain.escrow import Escrow, escrow_of
 from chain.inventory import Gpu, Hardware, Terms, read_gpu
 from chain.parameters import Parameters
 from chain.result import TransactionResult
+from chain.schedule import DUE, DueItem, Subject
 from chain.schema import COIN
 from chain.stake import Stake, stake_of
+from chain.state.tables import u64
 from tests.ledger import Ledger, Person, make_specification, subject
 
 PRICE = 2 * COIN
@@ -184,6 +186,20 @@ def rotate(ledger: Ledger, person: Person, name: str = "") -> bytes:
 def rotation(chain_id: str, address: bytes, key: PrivateKey) -> RotateKey:
     """The action that gives an account this key."""
     return RotateKey(key.public_key, key.sign(rotation_bytes(chain_id, address, key.public_key)))
+
+
+TIGHT = replace(UNHURRIED, due_weight=100)
+"""A network whose blocks run twenty due items at most."""
+
+
+def clog(ledger: Ledger, items: int = 2_000) -> None:
+    """Put this many items that do nothing at the head of either clock's queue, of which TIGHT blocks run few."""
+    view = ledger.view
+    for clock in Clock:
+        for index in range(items):
+            key = bytes([clock]) + u64(0) + bytes([Subject.IDEMPOTENCY]) + index.to_bytes(4, "big")
+            DUE.put(view, key, DueItem(0))
+    ledger.reader.apply(view.changes())
 
 
 def derived_id(txid: bytes, domain: str, count: int = 1) -> bytes:

@@ -13,6 +13,7 @@ from chain.actions.multisig import (
     ProposeActions,
 )
 from chain.bank import account
+from chain.parameters import Parameters
 from chain.schema import COIN
 from tests.ledger import Ledger, Person, make_specification, subject
 
@@ -27,11 +28,11 @@ def members() -> list[Person]:
 class Office(Ledger):
     """Three members, two of whom are enough, and an account with money."""
 
-    def __init__(self, threshold: int = 2, funds: int = 100 * COIN) -> None:
+    def __init__(self, threshold: int = 2, funds: int = 100 * COIN, *, parameters: Parameters | None = None) -> None:
         self.people = members()
         self.ann, self.bob, self.cid = self.people
         self.stranger = Person("stranger")
-        super().__init__(make_specification([*self.people, self.stranger]))
+        super().__init__(make_specification([*self.people, self.stranger], parameters=parameters))
         addresses = tuple(person.address for person in self.people)
         result = self.do(self.ann, CreateMultisig(threshold, addresses))
         self.address = subject(result, "multisig.created", "account")

@@ -15,7 +15,7 @@ from chain.inventory import GpuStatus, intervals
 from chain.schedule import DUE, Subject
 from chain.schema import COIN
 from tests.ledger import DEFAULT_FEE, subject
-from tests.market import PRICE, SALT, Market, hardware, terms
+from tests.market import PRICE, SALT, TIGHT, Market, clog, hardware, terms
 
 UNKNOWN = b"\x77" * 32
 NOTICE = 600
@@ -314,11 +314,11 @@ class TestProviderCancel:
         market.run(market.provider, ProviderCancel(booking_id), after_ms=late_ms - 50_000)
         assert market.booking(booking_id).status is BookingStatus[status]
 
-    def test_late_queue(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_late_queue(self) -> None:
         """What the clock has ended is over also for the provider who would rather cancel it."""
-        market = Market()
+        market = Market(parameters=TIGHT)
         ended, missed = market.active(seconds=60), market.reserve(after_seconds=120, seconds=600)
-        monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
+        clog(market)
         market.wait(300_000)
         assert market.booking(ended).status is BookingStatus.ACTIVE
         assert market.refused(market.provider, ProviderCancel(ended), after_ms=1)[1]["status"] == "closing"

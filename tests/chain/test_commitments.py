@@ -15,7 +15,7 @@ from chain.actions.gpus import (
 from chain.parameters import Parameters
 from chain.schedule import DUE, DUE_ITEM_WEIGHT, Subject
 from tests.ledger import subject
-from tests.market import SALT, Market, commitment, hardware, registration, terms
+from tests.market import SALT, TIGHT, Market, clog, commitment, hardware, registration, terms
 
 HASH = hardware("a").hardware_hash
 
@@ -119,11 +119,11 @@ class TestRegister:
         market.do(market.provider, RegisterGpu(replace(hardware("a"), model="another name"), terms(), SALT))
 
     @pytest.mark.parametrize(("late_ms", "fits"), [(-1, True), (0, False)])
-    def test_of_a_lapsed_one(self, late_ms: int, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_a_lapsed_one(self, late_ms: int, fits: bool) -> None:
         """By the clock, whatever the queue has reached."""
-        market = Market(gpus=0)
+        market = Market(gpus=0, parameters=TIGHT)
         market.commit("a")
-        monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
+        clog(market)
         market.block(after_ms=COMMITMENT_LIFETIME_MS - 1_000)
         result = market.run(market.provider, registration("a"), after_ms=1_000 + late_ms)
         assert result.succeeded is fits

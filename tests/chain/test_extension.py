@@ -16,7 +16,7 @@ from chain.job import Unit
 from chain.schedule import DUE, Subject
 from chain.schema import COIN, U64
 from tests.ledger import DEFAULT_FEE, subject
-from tests.market import PRICE, UNHURRIED, Market, altered, derived_id, terms
+from tests.market import PRICE, TIGHT, UNHURRIED, Market, altered, clog, derived_id, terms
 
 UNKNOWN = b"\x77" * 32
 PLENTY = 10**15
@@ -410,14 +410,14 @@ def test_in_the_block_of_the_reservation() -> None:
     assert booking.gross == used + (cost - used) // 100
 
 
-def test_a_late_queue_lets_no_extension_in_and_keeps_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_queue_lets_no_extension_in_and_keeps_none_out() -> None:
     """What is over by the clock is neither extended nor in the way, though nothing has settled it yet."""
-    market = Market(gpus=2)
+    market = Market(gpus=2, parameters=TIGHT)
     over, longer = market.active([market.gpus[0]], seconds=60), market.active([market.gpus[1]], seconds=120)
     start_ms = market.booking(longer).end_ms
     reserving = market.do(market.other, market.reservation([market.gpus[1]], start_ms=start_ms, seconds=3_600))
     lapsing = subject(reserving, "booking.reserved", "booking")
-    monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
+    clog(market)
     market.wait(60_000)
     assert market.booking(over).status is BookingStatus.ACTIVE
     assert market.refused(market.renter, Extend(over, 60, PLENTY), after_ms=1)[0] == "wrong_booking_status"

@@ -20,7 +20,7 @@ from chain.maintenance import MAINTENANCE, Maintenance
 from chain.schedule import DUE, Subject
 from chain.schema import COIN
 from tests.ledger import subject
-from tests.market import PRICE, Market, altered, terms
+from tests.market import PRICE, TIGHT, Market, altered, clog, terms
 
 UNKNOWN = b"\x77" * 32
 
@@ -139,12 +139,12 @@ class TestSet:
         assert market.refused(market.provider, action) == ("too_much_maintenance", data)
         market.do(market.provider, EndMaintenance(market.gpu(market.gpus[0]).maintenance[3]), action)
 
-    def test_windows_that_are_over_do_not_count_while_the_queue_is_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        market = Market()
+    def test_windows_that_are_over_do_not_count_while_the_queue_is_late(self) -> None:
+        market = Market(parameters=TIGHT)
         for index in range(MAXIMUM_MAINTENANCE):
-            maintain(market, 100 * (index + 1), 60)
-        monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
-        market.wait(3_600_000)
+            maintain(market, 20 * (index + 1), 10)
+        clog(market)
+        market.wait(400_000)
         assert len(market.gpu(market.gpus[0]).maintenance) == MAXIMUM_MAINTENANCE
         maintain(market)
         assert len(market.gpu(market.gpus[0]).maintenance) == 1
@@ -216,11 +216,11 @@ class TestEnd:
         result = market.run(market.provider, EndMaintenance(maintenance_id), EndMaintenance(maintenance_id))
         assert (result.error, result.failed_action) == ("not_found", 1)
 
-    def test_of_what_is_over_while_the_queue_is_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_what_is_over_while_the_queue_is_late(self) -> None:
         """The queue decides nothing: what the clock has ended is not found, whether or not it is still stored."""
-        market = Market()
+        market = Market(parameters=TIGHT)
         maintenance_id = maintain(market, seconds=60)
-        monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
+        clog(market)
         market.wait(60_000)
         assert window(market, maintenance_id) is not None
         assert market.refused(market.provider, EndMaintenance(maintenance_id), after_ms=1)[0] == "not_found"

@@ -17,9 +17,8 @@ from chain.schema import COIN
 from chain.state.view import View
 from chain.transaction import Transaction
 from tests.ledger import DEFAULT_FEE, Person, subject
-from tests.market import PRICE, Market, altered, commitment, registration
+from tests.market import PRICE, TIGHT, Market, altered, clog, commitment, registration
 
-TIGHT = altered(due_weight=100)
 """Twenty due items a block."""
 
 
@@ -155,15 +154,6 @@ def test_an_item_that_another_takes_off_the_queue_does_not_run(monkeypatch: pyte
         schedule.schedule(context, Clock.BLOCK, 5, Subject.UNBONDING, identifier)
     assert run_due(context, 5_000) == DUE_ITEM_WEIGHT
     assert ran == [b"first"]
-
-
-def clog(market: Market, items: int = 2_000) -> None:
-    """Put this many items that do nothing at the head of either clock's queue."""
-    view = market.view
-    for clock in Clock:
-        for index in range(items):
-            schedule.schedule(now(view), clock, 0, Subject.IDEMPOTENCY, index.to_bytes(4, "big"))
-    market.reader.apply(view.changes())
 
 
 class TestLateQueue:

@@ -11,7 +11,7 @@ from chain.bank import totals
 from chain.booking import BookingStatus
 from chain.schema import COIN
 from tests.ledger import DEFAULT_FEE, subject
-from tests.market import PRICE, Market, altered, terms
+from tests.market import PRICE, TIGHT, Market, altered, clog, terms
 
 UNKNOWN = b"\x77" * 32
 WINDOW_MS = 300_000
@@ -77,11 +77,11 @@ class TestSettle:
             assert market.settle(booking_id).events == ()
             assert (market.booking(booking_id), market.escrow(booking_id)) == before
 
-    def test_it_brings_an_overdue_booking_up_to_date(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        market = Market()
-        booking_id, missed = market.active(seconds=60), market.reserve(after_seconds=3_600)
-        monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
-        market.wait(4_000_000)
+    def test_it_brings_an_overdue_booking_up_to_date(self) -> None:
+        market = Market(parameters=TIGHT)
+        booking_id, missed = market.active(seconds=60), market.reserve(after_seconds=120)
+        clog(market)
+        market.wait(500_000)
         assert market.booking(booking_id).status is BookingStatus.ACTIVE
         result = market.settle(booking_id)
         assert [event.kind for event in result.events] == ["booking.completed", "booking.closed"]
@@ -163,14 +163,15 @@ class TestEnd:
         market.wait(1)
         assert paid(market, booking_id) == market.booking(booking_id).gross > PRICE * 3_000 // 3_600
 
-    def test_no_more_than_the_gross_however_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        market = Market(parameters=altered(heartbeat_timeout_seconds=120))
+    def test_no_more_than_the_gross_however_late(self) -> None:
+        market = Market(parameters=altered(TIGHT, heartbeat_timeout_seconds=120))
         booking_id = market.active(seconds=7_200)
         market.wait(1_000_000)
         market.release(booking_id)
         gross = market.booking(booking_id).gross
-        monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
-        market.wait(5_000_000)
+        clog(market)
+        market.wait(400_000)
+        assert market.booking(booking_id).status is BookingStatus.CLOSING
         market.settle(booking_id)
         assert (paid(market, booking_id), market.escrow(booking_id).remaining) == (gross, 0)
 

@@ -139,7 +139,7 @@ class TestMaintenance:
         assert "maintenance" in market("marketplace", "gpu", "availability", gpu).out
         listed_gpus = market.ok("marketplace", "gpu", "list", "--status", "maintenance")["items"]
         assert gpu in [each["id"] for each in listed_gpus]
-        conflict = market.fails(1, "marketplace", "gpu", "book", gpu, "--hours", "1", wallet="renter")
+        conflict = market.fails(5, "marketplace", "gpu", "book", gpu, "--hours", "1", wallet="renter")
         assert conflict["name"] == "booking_conflict"
         several = market.fails(2, "marketplace", "gpu", "maintenance", "end", gpu, wallet="provider")
         assert planned in several["hint"]

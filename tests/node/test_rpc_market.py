@@ -15,6 +15,7 @@ from chain.actions.multisig import CreateMultisig, ProposeActions, RejectProposa
 from chain.actions.reviews import ReplyToReview, SubmitReview
 from chain.booking import BOOKINGS, BookingStatus
 from chain.crypto.ed25519 import PrivateKey
+from chain.inventory import read_gpu
 from chain.job import NO_RECEIPT, Receipt, Unit, receipt_hash
 from chain.schema import COIN
 from chain.state.view import View
@@ -194,14 +195,22 @@ async def test_maintenance_is_shown_by_status_and_availability(shop: Shop) -> No
     assert await ids(available=True, seconds=60) == [gpu, other]
 
 
-async def test_maintenance_that_is_over_by_the_clock_is_not_shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = await shop.list_gpu("a")
-    await shop.do(PROVIDER, SetMaintenance(bytes.fromhex(gpu), 0, 60))
-    monkeypatch.setattr("chain.schedule._run_clock", lambda *_: 0)
-    shop.solo.advance(after_ms=60_000)
-    details = await shop.call("gpu.get", gpu=gpu)
-    assert (details["view"]["status"], details["view"]["available"], details["maintenance"]) == ("active", True, [])
-    assert (await shop.call("gpu.availability", gpu=gpu))["booked"] == []
+async def test_maintenance_that_is_over_by_the_clock_is_not_shown(tmp_path: Path) -> None:
+    """More windows end at once than a block may take off the calendar."""
+    parameters = altered(UNHURRIED, maximum_gap_ms=600_000, activation_grace_seconds=1_200, due_weight=100)
+    async with Shop(tmp_path / "ledger", (PROVIDER,), parameters=parameters, stake=1_000 * COIN) as shop:
+        gpus = [bytes.fromhex(await shop.list_gpu(name)) for name in ("a", "b")]
+        begin_ms = shop.solo.wall_ms + 10_000
+        windows = [SetMaintenance(gpu, begin_ms + 2_000 * index, 1) for gpu in gpus for index in range(15)]
+        await shop.do(PROVIDER, *windows, fee=COIN)
+        shop.solo.advance(after_ms=600_000)
+        stored = [len(read_gpu(View(shop.solo.store), gpu).maintenance) for gpu in gpus]
+        assert sum(stored) == 10
+        for gpu in gpus:
+            details = await shop.call("gpu.get", gpu=gpu.hex())
+            view = details["view"]
+            assert (view["status"], view["available"], details["maintenance"]) == ("active", True, [])
+            assert (await shop.call("gpu.availability", gpu=gpu.hex()))["booked"] == []
 
 
 async def test_a_claimed_job_is_shown_in_the_calendar(shop: Shop) -> None:

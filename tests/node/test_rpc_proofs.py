@@ -56,7 +56,12 @@ async def test_account_proof_shows_what_the_node_says(node: RpcNode) -> None:
     assert answer["as_of"] == {"height": proven.header.height, "time_ms": proven.header.time_ms}
     assert answer["key"] == proven.key.hex()
     assert answer["present"]
-    assert answer["record"] == {"balance": str(node.solo.balance(BOB)), "sequence": 0}
+    assert answer["record"] == {
+        "balance": str(node.solo.balance(BOB)),
+        "sequence": 0,
+        "key": None,
+        "rotations": 0,
+    }
 
 
 async def test_absence_is_proved_too(node: RpcNode) -> None:
