@@ -6,6 +6,7 @@ characters are always noticed, and an address of another network is told apart f
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from chain.crypto.hashing import HASH_SIZE, tagged_hash
 from chain.errors import InvalidAddress, WrongNetworkAddress
@@ -67,6 +68,7 @@ def module_address(name: str) -> bytes:
     return bytes((MODULE,)) + tagged_hash("aitbc/address/module/1", name.encode("utf-8"))
 
 
+@lru_cache(maxsize=65_536)
 def format_address(prefix: str, address: bytes) -> str:
     """The text of a binary address on the network with `prefix`. Raises: InvalidAddress: no such address or prefix."""
     if len(address) != ADDRESS_SIZE or address[0] not in _KINDS:
