@@ -8,7 +8,7 @@ import pytest
 from chain.actions.bookings import Extend, Settle
 from chain.actions.gpus import UpdateGpu
 from chain.bank import totals
-from chain.booking import BookingStatus
+from chain.booking import BookingStatus, matured
 from chain.schema import COIN
 from tests.ledger import DEFAULT_FEE, subject
 from tests.market import PRICE, TIGHT, Market, altered, clog, terms
@@ -171,7 +171,9 @@ class TestEnd:
         gross = market.booking(booking_id).gross
         clog(market)
         market.wait(400_000)
-        assert market.booking(booking_id).status is BookingStatus.CLOSING
+        closing = market.booking(booking_id)
+        assert closing.status is BookingStatus.CLOSING
+        assert matured(market.view, closing, market.live_ms) == gross
         market.settle(booking_id)
         assert (paid(market, booking_id), market.escrow(booking_id).remaining) == (gross, 0)
 
