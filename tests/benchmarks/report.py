@@ -11,7 +11,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -58,6 +58,8 @@ def main(name: str, measures: Sequence[Measure], once: Once, options: Mapping[st
         runs.append(once(arguments))
         shown = ", ".join(f"{measure.name} {runs[-1][measure.name]:,.1f} {measure.unit}" for measure in measures)
         print(f"{name}: run {number} of {arguments.runs}: {shown}", flush=True)
+    if any(getattr(arguments, option) != default for option, (default, _) in options.items()):
+        measures = [replace(measure, target=None) for measure in measures]  # the targets are for the default options
     results = {measure.name: _summary(measure, [run[measure.name] for run in runs]) for measure in measures}
     for measure in measures:
         print(f"{name}: {_line(measure, results[measure.name])}")

@@ -29,6 +29,7 @@ VALID_MS = 1_800_000
 MEASURES = (
     report.Measure("final", "transactions a second", 1_500),
     report.Measure("accepted", "transactions a second"),
+    report.Measure("lag", "ms", at_least=False),
     report.Measure("blocks", "blocks"),
     report.Measure("memory", "MB", at_least=False),
 )
@@ -57,6 +58,7 @@ def once(arguments: argparse.Namespace) -> Mapping[str, float]:
             return {
                 "final": arguments.transactions / (ended - sent["began"]),
                 "accepted": arguments.transactions / (sent["ended"] - sent["began"]),
+                "lag": 1_000 * (ended - sent["ended"]),
                 "blocks": blocks,
                 "memory": max(network.resident_bytes(node) for node in nodes.nodes) / 1e6,
             }
