@@ -82,6 +82,16 @@ class TestReject:
         result = office.do(office.bob, ApproveProposal(proposal_id, 1))
         assert kinds(result)[-1] == "multisig.executed"
 
+    def test_what_was_taken_back_does_not_count_against_it(self) -> None:
+        office = Office()
+        proposal_id = office.propose()
+        office.do(office.ann, RejectProposal(proposal_id))
+        office.do(office.ann, ApproveProposal(proposal_id))
+        office.do(office.bob, RejectProposal(proposal_id))
+        proposal = office.proposal(proposal_id)
+        assert proposal is not None, "one member alone does not refuse it"
+        assert proposal.rejections == (Opinion(office.bob.address, 0),)
+
     def test_twice(self) -> None:
         office = Office()
         proposal_id = office.propose()
