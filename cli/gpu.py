@@ -125,13 +125,20 @@ def _free(view: Any) -> str:
     return "no"
 
 
+def rating_line(rating: Any) -> str:
+    """What all reviews come to, and what they have cost their writers."""
+    if not rating.reviews:
+        return "no reviews yet"
+    average = f"{rating.average_hundredths // 100}.{rating.average_hundredths % 100:02d}"
+    by = f"{plural(rating.reviews, 'review')} by {plural(rating.renters, 'renter')}"
+    return f"{average} of 5 in {by}, for {amount(rating.fees)} in fees"
+
+
 @gpu.command("details")
 @click.argument("which", type=ID, metavar="GPU")
 @application
 def details_(app: Application, which: str) -> None:
     """Show everything about a GPU, its provider and its rating."""
-    from cli.marketplace import rating_line
-
     found = app.call("gpu.get", gpu=gpu_id(app, which))
     view, hardware, terms = found.view, found.view.gpu["hardware"], found.view.gpu["terms"]
     provider = found.provider_profile or {}

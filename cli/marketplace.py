@@ -8,8 +8,8 @@ from cli.booking import booking, duration_options, seconds_of
 from cli.context import Application
 from cli.errors import AmbiguousId, NothingFound
 from cli.framework import DefaultGroup, Group, application
-from cli.gpu import gpu
-from cli.output import Column, amount, brief_time, details, number, plural, short, table, zoned
+from cli.gpu import gpu, rating_line
+from cli.output import Column, brief_time, details, number, short, table, zoned
 from cli.resolving import FULL, booking_id, gpu_id, job_id, pages
 from cli.types import ID, TIME
 from cli.writing import write
@@ -73,15 +73,6 @@ def reviews(app: Application, gpu: str, limit: int) -> None:
     ]
     summary = rating_line(view.rating)
     app.show(view, lambda: f"{summary}\n\n{table(columns, rows)}" if rows else summary)
-
-
-def rating_line(rating: Any) -> str:
-    """What all reviews come to, and what they have cost their writers."""
-    if not rating.reviews:
-        return "no reviews yet"
-    average = f"{rating.average_hundredths // 100}.{rating.average_hundredths % 100:02d}"
-    by = f"{plural(rating.reviews, 'review')} by {plural(rating.renters, 'renter')}"
-    return f"{average} of 5 in {by}, for {amount(rating.fees)} in fees"
 
 
 @marketplace.group(cls=DefaultGroup, default="add")

@@ -145,6 +145,7 @@ class TestHeartbeat:
     def test_twice_in_one_block(self) -> None:
         market = Market(parameters=HASTY)
         market.do(market.provider, Heartbeat(market.gpus), Heartbeat(market.gpus))
+        assert market.gpu(market.gpus[0]).offline_live_ms == market.live_ms + 120_000
 
     def test_of_a_retiring_gpu_counts(self) -> None:
         """Its renter's release is judged by it, though no deadline waits for it any more."""
