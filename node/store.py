@@ -255,6 +255,10 @@ class Store(StoreReader):
         """The last final block."""
         return self._head
 
+    def readable_head(self) -> Head:
+        """The last block that reads see: that of `head`, or while its commit is not over already the next."""
+        return Head.decode(self.read(tables.HEAD))
+
     def snapshot(self) -> Snapshot:
         """A frozen view of the last final block and everything below it."""
         with storage_errors():

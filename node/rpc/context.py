@@ -106,8 +106,12 @@ class RpcContext:
         return self.specification.prefix
 
     def read(self) -> Read:
-        """A quick look, on the event loop only. All that look at one head share a snapshot of it."""
-        if self._latest is None or self._latest.snapshot.head.hash != self.store.head.hash:
+        """A quick look, on the event loop only. All that look at one head share a snapshot of it.
+
+        The database itself is asked for its head: a block is there to be read a moment before its commit is over, and
+        no answer may be older than one that was given already.
+        """
+        if self._latest is None or self._latest.snapshot.head != self.store.readable_head():
             self._forget()
             self._latest = Read(self, self.store.snapshot())
         return Read(self, self._latest.snapshot, self._latest.clocks)

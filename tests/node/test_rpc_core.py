@@ -262,3 +262,23 @@ def test_every_method_of_the_interface_has_a_handler(tmp_path: Path) -> None:
         Dispatcher(node.context, {name: handler for name, handler in HANDLERS.items() if name != "chain.head"})
     node.context.close()
     node.solo.close()
+
+
+def test_no_look_is_older_than_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was told that a transaction is final sees its effects, also while the commit is still going on."""
+    node = RpcNode(tmp_path / "ledger", (ALICE, BOB))
+    transaction = node.solo.sign(ALICE, pay(BOB, 5))
+    sequence_before = account(node.context.read().view, ALICE.address).sequence
+    seen: list[tuple[bool, int]] = []
+
+    def look(name: str) -> None:
+        if name == "store.commit.after_batch":
+            final = node.solo.store.transaction_location(transaction.txid) is not None
+            seen.append((final, account(node.context.read().view, ALICE.address).sequence))
+
+    monkeypatch.setattr("node.store.crash_point", look)
+    node.solo.mempool.add(transaction)
+    node.solo.advance()
+    node.context.close()
+    node.solo.close()
+    assert seen == [(True, sequence_before + 1)]
