@@ -111,6 +111,9 @@ class Action:
 DueHandler = Callable[[Context, bytes], None]
 """Brings the record with this id up to date; must be idempotent and must never raise a LedgerError."""
 
+EpochHandler = Callable[[Context], None]
+"""Runs in the last block of an epoch, after its transactions; must never raise a LedgerError."""
+
 Invariant = Callable[[View], None]
 
 
@@ -124,12 +127,16 @@ class Family:
     """Subject kind of a due item (see `chain.schedule.Subject`) to its handler."""
     invariants: tuple[Invariant, ...] = ()
     """Consistency checks over a whole state; each raises InvariantBroken."""
+    epoch_end: EpochHandler | None = None
 
 
 ACTIONS: dict[int, type[Action]] = {}
 """Every known action by its code; filled by `register`."""
 
 DUE_HANDLERS: dict[int, DueHandler] = {}
+
+EPOCH_HANDLERS: list[EpochHandler] = []
+"""What happens when an epoch ends, in the order of the registry."""
 
 INVARIANTS: list[Invariant] = []
 """What the families want checked over a whole state, see `chain.invariants.check_all`."""
@@ -149,6 +156,8 @@ def register(families: tuple[Family, ...]) -> None:
                 raise ValueError(f"due subject {subject} has two handlers")
             DUE_HANDLERS[subject] = handler
         INVARIANTS.extend(family.invariants)
+        if family.epoch_end is not None:
+            EPOCH_HANDLERS.append(family.epoch_end)
 
 
 def action_class(name: str) -> type[Action]:

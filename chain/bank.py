@@ -1,8 +1,8 @@
 """Accounts and the totals of money: every base unit is in exactly one place, and the totals say where.
 
-Only this module, `escrow` and `stake` move money. Each movement adjusts an account and the totals together, so that
-the equation in `invariants` holds after every step: balances + escrow + staked + unbonding + epoch pot + treasury
-= issued - burnt.
+Only this module, `escrow`, `stake` and `deposit` move money. Each movement adjusts an account and the totals together,
+so that the equation in `invariants` holds after every step: balances + escrow + staked + unbonding + deposits +
+rewards + epoch pot + treasury = issued - burnt.
 """
 
 from dataclasses import dataclass, replace
@@ -42,8 +42,12 @@ class Totals:
     staked: Amount = 0
     """All stakes, collateral included."""
     unbonding: Amount = 0
+    deposits: Amount = 0
+    """Held until what they were paid for is over: records of the state, disputes."""
+    rewards: Amount = 0
+    """Shared among stakers and not claimed yet."""
     epoch_pot: Amount = 0
-    """Collected for stakers."""
+    """Collected for stakers in this epoch."""
     treasury: Amount = 0
 
 

@@ -56,7 +56,8 @@ def check_conservation(view: View) -> None:
     escrow = sum(item.remaining for _, item in ESCROWS.scan(view))
     require(staked == money.staked, "stakes add up to their total", counted=staked, total=money.staked)
     require(escrow == money.escrow, "escrows add up to their total", counted=escrow, total=money.escrow)
-    placed = balances + staked + escrow + money.unbonding + money.epoch_pot + money.treasury
+    held = money.unbonding + money.deposits + money.rewards + money.epoch_pot + money.treasury
+    placed = balances + staked + escrow + held
     expected = money.issued - money.burnt
     require(placed == expected, "money is conserved", placed=placed, expected=expected)
 

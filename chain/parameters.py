@@ -53,6 +53,33 @@ class Parameters:
     review_window_seconds: Seconds = 30 * 86_400
     """Live time after the end of a booking or job within which it may be reviewed."""
 
+    storage_deposit_per_byte: Amount = 1_000
+    """Held for each byte of a record, as long as it is in the state."""
+    review_retention_seconds: Seconds = 365 * 86_400
+    """Live time for which a review stays in the state; the reputation that it made stays longer."""
+    dispute_deposit: Amount = COIN
+    """The least deposit of a dispute."""
+    dispute_response_seconds: Seconds = 300
+    """Live time in which the other party must respond to a dispute."""
+    dispute_vote_seconds: Seconds = 300
+    """Live time after the response in which authorities may vote."""
+    governance_seconds: Seconds = 14 * 86_400
+    """Block time for which a measure may be voted on at most."""
+    treasury_delay_epochs: Unsigned32 = 1
+    """Whole epochs between the decision to spend from the treasury and the payment."""
+    treasury_spend_share: BasisPoints = 1_000
+    """Share of the treasury that may be spent in an epoch."""
+    authority_minimum_stake: Amount = 100 * COIN
+    """Stake that the operator of an authority keeps."""
+    ready_epochs: Unsigned32 = 4
+    """Epochs for which a new authority's word that it is ready counts."""
+    evidence_epochs: Unsigned32 = 100
+    """Epochs for which an authority can be convicted of what it signed, and for which its stake stays locked."""
+    evidence_slash: BasisPoints = 1_000
+    """Share of its operator's stake that a convicted authority loses."""
+    evidence_reward: Amount = 10 * COIN
+    """The most that whoever submits evidence gets of it; the rest is burnt."""
+
     def check(self) -> None:
         """Raise InvalidGenesis if the numbers contradict each other."""
         rules = [
@@ -68,6 +95,9 @@ class Parameters:
                 "activation_grace_seconds must be at least twice maximum_gap_ms, or outages punish providers",
             ),
             (self.heartbeat_timeout_seconds * 1_000 >= 2 * self.maximum_gap_ms, "heartbeat_timeout_seconds too short"),
+            (self.dispute_response_seconds * 1_000 >= 2 * self.maximum_gap_ms, "dispute_response_seconds too short"),
+            (self.dispute_vote_seconds * 1_000 >= 2 * self.maximum_gap_ms, "dispute_vote_seconds too short"),
+            (self.ready_epochs >= 1, "ready_epochs must be at least 1"),
             (1 <= self.booking_minimum_seconds <= self.booking_maximum_seconds, "booking durations contradict"),
         ]
         for holds, reason in rules:

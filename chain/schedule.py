@@ -28,6 +28,11 @@ class Subject(IntEnum):
     IDEMPOTENCY = 6
     MAINTENANCE = 7
     COMMITMENT = 8
+    DISPUTE = 9
+    REQUEST = 10
+    MEASURE = 11
+    REVIEW = 12
+    TRADE = 13
 
 
 @record(version=1)

@@ -26,8 +26,8 @@ class Stake:
 
     @property
     def free(self) -> int:
-        """What nothing has reserved, in base units."""
-        return self.amount - self.collateral
+        """What nothing has reserved, in base units; nothing if a slash took more than was free."""
+        return max(0, self.amount - self.collateral)
 
 
 STAKES: Table[Stake] = Table(TableId.STAKES, Stake)

@@ -1,6 +1,7 @@
 """The protocol: which blocks are valid, and what each one does to the state. Read it top to bottom.
 
-A block first moves the clocks, then runs what is due, then its transactions in order. A transaction has three
+A block first moves the clocks, then runs what is due, then its transactions in order; the last block of an epoch
+finally runs what the turn of the epoch brings. A transaction has three
 stages: `validate` (shape, signature: no state), `check` (sender, sequence, expiry, fee, funds: a failure here makes
 the block invalid) and its actions (a failure here rolls back every effect of the transaction, but the fee is paid
 and the sequence is used). Everything is a function of the state, the block context and the envelopes.
@@ -10,7 +11,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from chain import fees
-from chain.action import BlockContext, Context
+from chain.action import EPOCH_HANDLERS, BlockContext, Context
 from chain.bank import account
 from chain.clocks import advance_clocks
 from chain.crypto.address import module_address
@@ -79,10 +80,9 @@ class BlockExecution:
         clocks = advance_clocks(view, block.height, block.time_ms, self.parameters.maximum_gap_ms)
         self.live_ms = clocks.live_ms
         system_id = tagged_hash("aitbc/system/1", block.chain_id.encode(), block.height.to_bytes(8, "big"))
-        context = self._context(SYSTEM_ACCOUNT, system_id)
-        due_weight = run_due(context, self.parameters.due_weight)
-        self._system = SystemResult(due_weight, tuple(context.events))
-        self.weight = due_weight
+        self._system = self._context(SYSTEM_ACCOUNT, system_id)
+        self._due_weight = run_due(self._system, self.parameters.due_weight)
+        self.weight = self._due_weight
 
     def _context(self, sender: bytes, txid: bytes) -> Context:
         return Context(self.view, self.block, self.live_ms, self.parameters, sender, txid)
@@ -119,9 +119,13 @@ class BlockExecution:
         return TransactionResult(transaction.txid, 0, "", (), None, body.fee, weight, events)
 
     def outcome(self) -> BlockOutcome:
-        """What the block did."""
+        """End the block and say what it did. Once only; no transaction can follow."""
+        if self.block.height % self.parameters.epoch_blocks == 0:
+            for end_epoch in EPOCH_HANDLERS:
+                end_epoch(self._system)
+        system = SystemResult(self._due_weight, tuple(self._system.events))
         results = tuple(self.results)
-        return BlockOutcome(self._system, results, results_root(self._system, results), self.weight)
+        return BlockOutcome(system, results, results_root(system, results), self.weight)
 
 
 def check_transaction(view: View, parameters: Parameters, block: BlockContext, transaction: Transaction) -> int:

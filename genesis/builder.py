@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from chain.authorities import AUTHORITIES, Authorities
 from chain.bank import ACCOUNTS, TOTALS, Account, Totals
 from chain.block import Block, Header, transactions_root
 from chain.clocks import CLOCKS, Clocks
@@ -59,6 +60,7 @@ def _state(specification: Specification) -> dict[bytes, bytes]:
         if allocation.stake:
             STAKES.put(view, allocation.address, Stake(allocation.stake))
     PARAMETERS.put(view, specification.parameters)
+    AUTHORITIES.put(view, Authorities(0, specification.authorities))
     TOTALS.put(view, Totals(issued=issued, staked=staked))
     CLOCKS.put(view, Clocks(0, specification.time_ms, 0, specification.time_ms))
     return {key: value for key, value in view.changes().items() if value is not None}

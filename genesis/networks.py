@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from chain.errors import InvalidGenesis
 from chain.parameters import Parameters
+from chain.schema import COIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,12 @@ _LONG = Parameters(
     activation_grace_seconds=900,
     dispute_window_seconds=72 * 3_600,
     heartbeat_timeout_seconds=300,
+    dispute_response_seconds=72 * 3_600,
+    dispute_vote_seconds=7 * 86_400,
+    treasury_delay_epochs=14,
+    authority_minimum_stake=10_000 * COIN,
+    ready_epochs=2,
+    evidence_epochs=180,
 )
 
 TESTNET = Network("testnet", "tait", _LONG)

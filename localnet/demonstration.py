@@ -372,7 +372,7 @@ def _print_balances(story: Story, before: dict[str, int], after: dict[str, int])
         raise LocalnetError("The balances do not add up.", "This is a defect; please report it.")
 
 
-_PLACES = ("balances", "escrow", "staked", "unbonding", "epoch_pot", "treasury")
+_PLACES = ("balances", "escrow", "staked", "unbonding", "deposits", "rewards", "epoch_pot", "treasury")
 
 
 def _print_supply(before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-from chain import escrow, stake
+from chain import reservation, stake
 from chain.action import Action, Clock, Context, Family
 from chain.bank import account, checked
 from chain.booking import (
@@ -29,29 +29,10 @@ from chain.booking import (
 )
 from chain.crypto.hashing import sha256
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
-from chain.inventory import Gpu, GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
+from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, require_vacant
+from chain.reservation import BookingTimeRefused, Plan, TermsMoved
 from chain.schedule import Subject, schedule
 from chain.schema import Amount, Hash, ListOf, Octets, PublicKey, Seconds, Timestamp, Unsigned32, record
-
-
-class TermsMoved(LedgerError):
-    code = 1402
-    hint = "The terms changed since the quote; ask for a new one."
-
-
-class BookingTimeRefused(LedgerError):
-    code = 1403
-    hint = "The start or the duration is outside what the provider or the network allows."
-
-
-class DifferentProviders(LedgerError):
-    code = 1404
-    hint = "Book the GPUs of different providers separately."
-
-
-class OwnGpu(LedgerError):
-    code = 1405
-    hint = "A provider cannot rent his own GPU."
 
 
 class WrongBookingStatus(LedgerError):
@@ -62,22 +43,6 @@ class WrongBookingStatus(LedgerError):
 class BookingStarted(LedgerError):
     code = 1407
     hint = "The booking has started; release it instead once it is active."
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a reservation would come to, worked out before anything changes."""
-
-    gpus: tuple[Gpu, ...]
-    provider: bytes
-    start_ms: int
-    end_ms: int
-    rate: int
-    cost: int
-    collateral: int
-    minimum_seconds: int
-    notice_seconds: int
-    cancellation_share: int
 
 
 @record(version=1)
@@ -111,100 +76,14 @@ class Reserve(Action):
             raise InvalidField(record="Reserve", field="seconds", reason="must be more than zero")
 
     def check(self, context: Context) -> None:
-        plan = self.plan(context)
-        if plan.provider == context.sender:
-            raise OwnGpu(provider=plan.provider)
-        available = account(context.view, context.sender).balance
-        if available < plan.cost:
-            raise InsufficientFunds(needed=plan.cost, available=available)
-        stake.require_free(context.view, plan.provider, plan.collateral)
+        reservation.check(context, context.sender, self.plan(context))
 
     def plan(self, context: Context) -> Plan:
-        """Times, cost and collateral, if GPUs, terms and calendar allow the booking; raises what does not."""
-        gpus = tuple(current_gpu(context, gpu_id) for gpu_id in self.gpus)
-        provider = gpus[0].owner
-        for gpu_id, gpu, version in zip(self.gpus, gpus, self.terms_versions, strict=True):
-            if gpu.owner != provider:
-                raise DifferentProviders(gpu=gpu_id)
-            if gpu.status is not GpuStatus.ACTIVE:
-                raise GpuUnavailable(gpu=gpu_id, status=gpu.status.name.lower())
-            if gpu.terms.version != version:
-                raise TermsMoved(gpu=gpu_id, expected=version, got=gpu.terms.version)
-        start_ms = self.start_ms or context.time_ms
-        self._check_times(context, gpus, start_ms)
-        end_ms = start_ms + self.seconds * 1_000
-        rate = checked(sum(gpu.terms.price_per_hour for gpu in gpus))
-        cost = checked(cost_of(rate, self.seconds))
-        if cost > self.max_cost:
-            raise TermsMoved(cost=cost, max_cost=self.max_cost)
-        for gpu_id in self.gpus:
-            clear_overdue(context, gpu_id)
-            require_vacant(context.view, gpu_id, start_ms, end_ms)
-        return Plan(
-            gpus=gpus,
-            provider=provider,
-            start_ms=start_ms,
-            end_ms=end_ms,
-            rate=rate,
-            cost=cost,
-            collateral=collateral_of(cost, len(gpus), context.parameters.collateral_per_gpu),
-            minimum_seconds=max(gpu.terms.minimum_seconds for gpu in gpus),
-            notice_seconds=max(gpu.terms.notice_seconds for gpu in gpus),
-            cancellation_share=max(gpu.terms.cancellation_share for gpu in gpus),
-        )
-
-    def _check_times(self, context: Context, gpus: tuple[Gpu, ...], start_ms: int) -> None:
-        parameters = context.parameters
-        if start_ms < context.time_ms:
-            raise BookingTimeRefused(field="start_ms", minimum=context.time_ms, got=start_ms)
-        horizon = min(parameters.booking_horizon_seconds, *(gpu.terms.horizon_seconds for gpu in gpus))
-        if start_ms > context.time_ms + horizon * 1_000:
-            raise BookingTimeRefused(field="start_ms", maximum=context.time_ms + horizon * 1_000, got=start_ms)
-        shortest = max(parameters.booking_minimum_seconds, *(gpu.terms.minimum_seconds for gpu in gpus))
-        longest = min(parameters.booking_maximum_seconds, *(gpu.terms.maximum_seconds for gpu in gpus))
-        if not shortest <= self.seconds <= longest:
-            raise BookingTimeRefused(field="seconds", minimum=shortest, maximum=longest, got=self.seconds)
+        """What it comes to now. Raises what does not allow it."""
+        return reservation.plan(context, self.gpus, self.terms_versions, self.start_ms, self.seconds, self.max_cost)
 
     def apply(self, context: Context) -> None:
-        plan = self.plan(context)
-        booking_id = context.new_id("booking")
-        escrow.open_escrow(context, booking_id, context.sender, plan.cost)
-        stake.reserve(context.view, plan.provider, plan.collateral)
-        for gpu_id in self.gpus:
-            occupy(context, gpu_id, plan.start_ms, plan.end_ms, Subject.BOOKING, booking_id)
-        parameters = context.parameters
-        booking = Booking(
-            renter=context.sender,
-            provider=plan.provider,
-            gpus=self.gpus,
-            status=BookingStatus.RESERVED,
-            rate=plan.rate,
-            start_ms=plan.start_ms,
-            end_ms=plan.end_ms,
-            cost=plan.cost,
-            collateral=plan.collateral,
-            minimum_seconds=plan.minimum_seconds,
-            grace_seconds=parameters.activation_grace_seconds,
-            window_seconds=parameters.dispute_window_seconds,
-            release_charge=parameters.release_charge,
-            notice_seconds=plan.notice_seconds,
-            cancellation_share=plan.cancellation_share,
-            sealing_key=self.sealing_key,
-            reserved_height=context.block.height,
-        )
-        BOOKINGS.put(context.view, booking_id, booking)
-        context.emit(
-            "booking.reserved",
-            subjects(booking_id, booking),
-            locked=plan.cost,
-            collateral=plan.collateral,
-            start_ms=plan.start_ms,
-            end_ms=plan.end_ms,
-        )
-        if plan.start_ms > context.time_ms:
-            schedule(context, Clock.BLOCK, plan.start_ms, Subject.BOOKING, booking_id)
-        else:
-            current_booking(context, booking_id)
+        reservation.reserve(context, context.sender, self.plan(context), self.sealing_key)
 
 
 def require_status(booking_id: bytes, booking: Booking, *allowed: BookingStatus) -> None:

@@ -169,7 +169,9 @@ class Authorities:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """Where all money is: balances + escrow + staked + unbonding + epoch_pot + treasury = issued - burnt."""
+    """Where all money is: balances + escrow + staked + unbonding + deposits + rewards + epoch_pot
+    + treasury = issued - burnt.
+    """
 
     as_of: AsOf
     issued: AmountText
@@ -178,6 +180,8 @@ class Supply:
     escrow: AmountText
     staked: AmountText
     unbonding: AmountText
+    deposits: AmountText
+    rewards: AmountText
     epoch_pot: AmountText
     treasury: AmountText
 

@@ -22,6 +22,12 @@ class TableId(IntEnum):
     TOTALS = 0x03
     AUTHORITIES = 0x04
     OUTAGES = 0x05
+    AUTHORITY_SETS = 0x06
+    CANDIDATES = 0x07
+    DISABLED_KEYS = 0x08
+    CONVICTIONS = 0x09
+    MEASURES = 0x0A
+    GOVERNANCE = 0x0B
     ACCOUNTS = 0x10
     IDEMPOTENCY = 0x11
     PROFILES = 0x12
@@ -29,6 +35,8 @@ class TableId(IntEnum):
     ALIASES = 0x14
     STAKES = 0x18
     UNBONDINGS = 0x19
+    REWARDS = 0x1A
+    EPOCH_SHARES = 0x1B
     DUE = 0x20
     ESCROWS = 0x28
     GPUS = 0x30
@@ -41,6 +49,11 @@ class TableId(IntEnum):
     REVIEWS = 0x48
     MULTISIGS = 0x50
     PROPOSALS = 0x51
+    DISPUTES = 0x58
+    REQUESTS = 0x60
+    BIDS = 0x61
+    REPUTATIONS = 0x68
+    TRADES = 0x69
 
 
 class Table(Generic[R]):

@@ -206,6 +206,8 @@ def supply(read: Read, params: api.NoParams) -> api.Supply:
         escrow=str(amounts.escrow),
         staked=str(amounts.staked),
         unbonding=str(amounts.unbonding),
+        deposits=str(amounts.deposits),
+        rewards=str(amounts.rewards),
         epoch_pot=str(amounts.epoch_pot),
         treasury=str(amounts.treasury),
     )

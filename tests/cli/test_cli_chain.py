@@ -44,7 +44,7 @@ def test_the_state_of_node_and_network(market: Shell) -> None:
     assert market.ok("blockchain", "info")["chain"]["prefix"] == "dait"
     assert "market fee" in market("blockchain", "info").out
     supply = market.ok("blockchain", "supply")
-    parts = ("balances", "escrow", "staked", "unbonding", "epoch_pot", "treasury", "burnt")
+    parts = ("balances", "escrow", "staked", "unbonding", "deposits", "rewards", "epoch_pot", "treasury", "burnt")
     assert int(supply["issued"]) == sum(int(supply[name]) for name in parts)
     assert "AITBC" in market("blockchain", "supply").out
     assert len(market.ok("blockchain", "validators")["members"]) == 1

@@ -27,6 +27,8 @@ from tests.solo import pay
 PROVIDER, RENTER, OTHER = Person("provider"), Person("renter"), Person("other")
 SEALING_KEY = b"\x09" * 32
 
+PATIENT = altered(UNHURRIED, dispute_response_seconds=1_200, dispute_vote_seconds=1_200)
+
 
 class Shop(RpcNode):
     """A node whose provider has listed GPUs."""
@@ -53,7 +55,7 @@ class Shop(RpcNode):
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     people, parameters = (
         (PROVIDER, RENTER, OTHER),
-        altered(UNHURRIED, maximum_gap_ms=600_000, activation_grace_seconds=1_200),
+        altered(PATIENT, maximum_gap_ms=600_000, activation_grace_seconds=1_200),
     )
     async with Shop(tmp_path / "ledger", people, parameters=parameters, stake=1_000 * COIN) as running:
         yield running
@@ -197,7 +199,7 @@ async def test_maintenance_is_shown_by_status_and_availability(shop: Shop) -> No
 
 async def test_maintenance_that_is_over_by_the_clock_is_not_shown(tmp_path: Path) -> None:
     """More windows end at once than a block may take off the calendar."""
-    parameters = altered(UNHURRIED, maximum_gap_ms=600_000, activation_grace_seconds=1_200, due_weight=100)
+    parameters = altered(PATIENT, maximum_gap_ms=600_000, activation_grace_seconds=1_200, due_weight=100)
     async with Shop(tmp_path / "ledger", (PROVIDER,), parameters=parameters, stake=1_000 * COIN) as shop:
         gpus = [bytes.fromhex(await shop.list_gpu(name)) for name in ("a", "b")]
         begin_ms = shop.solo.wall_ms + 10_000
