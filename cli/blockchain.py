@@ -289,18 +289,8 @@ def _parameter(name: str, value: Any) -> str:
 def supply(app: Application) -> None:
     """Show where all money is."""
     view = app.call("chain.supply")
-    names = (
-        "issued",
-        "burnt",
-        "balances",
-        "escrow",
-        "staked",
-        "unbonding",
-        "deposits",
-        "rewards",
-        "epoch_pot",
-        "treasury",
-    )
+    places = ("balances", "escrow", "staked", "unbonding", "deposits", "rewards", "epoch_pot", "treasury")
+    names = ("issued", "burnt", *places)
     lines = [(name.replace("_", " "), amount(getattr(view, name))) for name in names]
     lines.append(("as of", f"height {view.as_of.height}, {local_time(view.as_of.time_ms)}"))
     app.show(view, lambda: details(lines))
