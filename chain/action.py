@@ -116,6 +116,9 @@ EpochHandler = Callable[[Context], None]
 
 Invariant = Callable[[View], None]
 
+DepositCount = Callable[[View], int]
+"""What records of a state hold as deposits, base units."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -128,6 +131,8 @@ class Family:
     invariants: tuple[Invariant, ...] = ()
     """Consistency checks over a whole state; each raises InvariantBroken."""
     epoch_end: EpochHandler | None = None
+    deposits: DepositCount | None = None
+    """What this family's records hold as deposits; over all families it is the total."""
 
 
 ACTIONS: dict[int, type[Action]] = {}
@@ -137,6 +142,9 @@ DUE_HANDLERS: dict[int, DueHandler] = {}
 
 EPOCH_HANDLERS: list[EpochHandler] = []
 """What happens when an epoch ends, in the order of the registry."""
+
+DEPOSIT_COUNTS: list[DepositCount] = []
+"""What the families have on deposit, see `chain.invariants.check_conservation`."""
 
 INVARIANTS: list[Invariant] = []
 """What the families want checked over a whole state, see `chain.invariants.check_all`."""
@@ -156,6 +164,8 @@ def register(families: tuple[Family, ...]) -> None:
                 raise ValueError(f"due subject {subject} has two handlers")
             DUE_HANDLERS[subject] = handler
         INVARIANTS.extend(family.invariants)
+        if family.deposits is not None:
+            DEPOSIT_COUNTS.append(family.deposits)
         if family.epoch_end is not None:
             EPOCH_HANDLERS.append(family.epoch_end)
 

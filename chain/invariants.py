@@ -6,7 +6,7 @@ Reads the whole state, so it runs in tests after every block and in `aitbc-node 
 from collections import Counter
 from collections.abc import Iterator
 
-from chain.action import DUE_HANDLERS, INVARIANTS, Clock
+from chain.action import DEPOSIT_COUNTS, DUE_HANDLERS, INVARIANTS, Clock
 from chain.bank import ACCOUNTS, totals
 from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, matured
 from chain.clocks import live_instant, read_clocks
@@ -56,6 +56,8 @@ def check_conservation(view: View) -> None:
     escrow = sum(item.remaining for _, item in ESCROWS.scan(view))
     require(staked == money.staked, "stakes add up to their total", counted=staked, total=money.staked)
     require(escrow == money.escrow, "escrows add up to their total", counted=escrow, total=money.escrow)
+    deposited = sum(count(view) for count in DEPOSIT_COUNTS)
+    require(deposited == money.deposits, "deposits add up to their total", counted=deposited, total=money.deposits)
     held = money.unbonding + money.deposits + money.rewards + money.epoch_pot + money.treasury
     placed = balances + staked + escrow + held
     expected = money.issued - money.burnt

@@ -59,11 +59,12 @@ def free(view: View, address: bytes, amount: int) -> None:
     STAKES.put(view, address, replace(old, collateral=old.collateral - amount))
 
 
-def forfeit(view: View, address: bytes, amount: int, beneficiary: bytes) -> None:
-    """Take collateral out of a stake and pay it to the beneficiary's balance."""
+def forfeit(view: View, address: bytes, amount: int, beneficiary: bytes) -> int:
+    """Take collateral out of a stake and pay it to the beneficiary's balance; returns what was paid."""
     if not amount:
-        return
+        return 0
     old = stake_of(view, address)
     STAKES.put(view, address, replace(old, amount=old.amount - amount, collateral=old.collateral - amount))
     adjust(view, staked=-amount)
     credit(view, beneficiary, amount)
+    return amount

@@ -160,6 +160,7 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "a total of stakes too large": (lambda s: s.totals(staked=1), "stakes add up"),
     "a total of escrows too large": (lambda s: s.totals(escrow=1), "escrows add up"),
     "a total of unbondings too large": (lambda s: s.totals(unbonding=1, treasury=-1), "unbondings add up"),
+    "a total of deposits too large": (lambda s: s.totals(deposits=1, treasury=-1), "deposits add up"),
     "unbondings lost": (lambda s: s.drop_unbondings(), "unbondings add up"),
     "an escrow paid twice": (
         lambda s: (s.escrow(s.closing, net=1), s.totals(escrow=-1, treasury=1)),
