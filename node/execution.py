@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chain.action import BlockContext
+from chain.authorities import authority_set
 from chain.block import Block, transactions_root
 from chain.certificate import Authority, AuthoritySet, Certificate
 from chain.codec import decode, encode
@@ -59,6 +60,8 @@ class Executed:
     changes: dict[bytes, bytes | None]
     """The state keys it changes; None for those it deletes."""
     update: TrieUpdate
+    following: AuthoritySet | None
+    """The set that certifies what comes after it, if it is the last block of its epoch."""
 
 
 class StateReader:
@@ -101,18 +104,18 @@ def run_block(
     _require(header.height == head.height + 1 and header.parent_hash == head.hash, "the parent is not the head")
     _require(header.epoch == epoch_of(header.height, epoch_blocks), "another epoch")
     _require(header.authorities_hash == head.authorities.hash(), "another authority set")
-    expected = next_authorities_hash(head.authorities, header.height, epoch_blocks)
-    _require(header.next_authorities_hash == expected, "another next authority set")
     _require(header.transactions_root == transactions_root(block.envelopes), "another transactions root")
     transactions = _transactions(block, verifier)
     context = BlockContext(chain_id, header.height, header.epoch, header.time_ms, header.proposer)
     state = View(StateReader(parent.reader))
     outcome = apply_block(state, context, transactions, frozenset(block.envelopes))
     _require(header.results_root == outcome.results_root, "another results root")
+    following = following_authorities(state, header.height, epoch_blocks)
+    _require(header.next_authorities_hash == hash_of(following), "another next authority set")
     changes = state.changes()
     update = trie.update(parent.nodes, parent.root, header.height, changes)
     _require(header.state_root == update.root_hash, "another state root")
-    return Executed(block, transactions, outcome, changes, update)
+    return Executed(block, transactions, outcome, changes, update, following)
 
 
 def _transactions(block: Block, verifier: SignatureVerifier) -> tuple[Transaction, ...]:
@@ -125,21 +128,19 @@ def _transactions(block: Block, verifier: SignatureVerifier) -> tuple[Transactio
     return tuple(transactions)
 
 
-def head_after(head: Head, block: Block, finalization: Certificate) -> Head:
-    """The head once `block`, which is valid above `head`, is final."""
-    authorities = head.authorities
-    if block.header.next_authorities_hash is not None:
-        authorities = following_authorities(authorities)
-    return Head(block.header.height, block.hash, block.header.time_ms, finalization, authorities)
+def head_after(head: Head, executed: Executed, finalization: Certificate) -> Head:
+    """The head once a block that was executed above `head` is final."""
+    block = executed.block
+    return Head(
+        block.header.height, block.hash, block.header.time_ms, finalization, executed.following or head.authorities
+    )
 
 
 def batch_of(executed: Executed, finalization: Certificate, authorities: AuthoritySet) -> FinalizedBatch:
     """What making the block final writes; `authorities` are those that certify it."""
-    sets = {}
-    if executed.block.header.next_authorities_hash is not None:
-        following = following_authorities(authorities)
-        if following.members != authorities.members:
-            sets[following.epoch] = encode_authorities(following)
+    following, sets = executed.following, {}
+    if following is not None and following.members != authorities.members:
+        sets[following.epoch] = encode_authorities(following)
     return FinalizedBatch(
         block=executed.block,
         finalization=finalization,
@@ -189,14 +190,17 @@ def decode_authorities(data: bytes, epoch: int) -> AuthoritySet:
     raise MalformedEncoding(reason="not an authority set of version 1")
 
 
-def following_authorities(authorities: AuthoritySet) -> AuthoritySet:
-    """The set of the next epoch: the same members."""
-    return AuthoritySet(authorities.epoch + 1, authorities.members)
+def following_authorities(state: View, height: int, epoch_blocks: int) -> AuthoritySet | None:
+    """The set of the next epoch, as the state after block `height` names it; None unless the block ends its epoch.
+
+    Raises ValueError if what the state holds is no set: the ledger never writes such a thing, so this node is broken.
+    """
+    return authority_set(state, height // epoch_blocks) if is_last_of_epoch(height, epoch_blocks) else None
 
 
-def next_authorities_hash(authorities: AuthoritySet, height: int, epoch_blocks: int) -> bytes | None:
-    """What the header at `height` says of the next epoch's set: its hash at an epoch's last block, else nothing."""
-    return following_authorities(authorities).hash() if is_last_of_epoch(height, epoch_blocks) else None
+def hash_of(authorities: AuthoritySet | None) -> bytes | None:
+    """What a header says of the next epoch's set."""
+    return None if authorities is None else authorities.hash()
 
 
 def _require(holds: bool, reason: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from chain.action import BlockContext, Clock
+from chain.authorities import authority_set
 from chain.block import MAXIMUM_BLOCK_BYTES, MAXIMUM_BLOCK_TRANSACTIONS, Block, Header, transactions_root
 from chain.certificate import Certificate, VoteKind
 from chain.clocks import read_clocks
@@ -43,12 +44,14 @@ from node.execution import (
     batch_of,
     decode_authorities,
     encode_authorities,
+    following_authorities,
+    hash_of,
     head_after,
-    next_authorities_hash,
     run_block,
 )
 from node.signatures import SignatureVerifier
 from node.store import FinalizedBatch, Store
+from node.store_errors import StoreCorrupted
 
 HEADER_ROOM = 2_048
 """Bytes of an encoded block that its header and the framing may take."""
@@ -221,6 +224,7 @@ class LedgerExecutor:
             room = execution.parameters.maximum_block_weight - execution.weight
             transactions = self._fill(execution, min(weight_budget, room))
             outcome = execution.outcome()
+            following = following_authorities(state, height, self._epoch_blocks)
             changes = state.changes()
             update = trie.update(self._store, self._store.head.root, height, changes)
             envelopes = tuple(transaction.envelope for transaction in transactions)
@@ -236,10 +240,10 @@ class LedgerExecutor:
                 results_root=outcome.results_root,
                 state_root=update.root_hash,
                 authorities_hash=head.authorities.hash(),
-                next_authorities_hash=next_authorities_hash(head.authorities, height, self._epoch_blocks),
+                next_authorities_hash=hash_of(following),
             )
             block = Block.of(header, envelopes)
-            self._keep(Executed(block, tuple(transactions), outcome, changes, update))
+            self._keep(Executed(block, tuple(transactions), outcome, changes, update, following))
             return block
 
     def _fill(self, execution: BlockExecution, weight: int) -> list[Transaction]:
@@ -305,7 +309,7 @@ class LedgerExecutor:
             self._store.commit(batch_of(overlay, finalization, self._head.authorities))
             self._overlays.clear()
             self._verifier.verified.forget(block.envelopes)
-            self._head = head_after(self._head, block, finalization)
+            self._head = head_after(self._head, overlay, finalization)
             self._next_due_ms = self._find_next_due()
             final = FinalBlock(block, overlay.transactions, overlay.outcome, finalization, overlay.changes)
             for subscriber in self._subscribers:
@@ -345,7 +349,7 @@ class LedgerExecutor:
             self._overlays.popitem(last=False)
 
     def _read_head(self) -> Head:
-        """What the store holds. Raises MalformedEncoding if something is missing."""
+        """What the store holds. Raises MalformedEncoding if something is missing, StoreCorrupted if it disagrees."""
         height, block_hash = self._store.head.height, self._store.head.hash
         header = self._store.header(block_hash)
         epoch = epoch_of(height + 1, self._epoch_blocks)
@@ -353,6 +357,8 @@ class LedgerExecutor:
         if header is None or stored is None:
             raise MalformedEncoding(reason="the store lacks its head's header or authority set", height=height)
         authorities = decode_authorities(stored, epoch)
+        if authority_set(View(self._store), epoch) != authorities:
+            raise StoreCorrupted(reason="the stored authority set is not the one in the state", epoch=epoch)
         return Head(height, block_hash, header.time_ms, self._store.finalization(height), authorities)
 
     def _find_next_due(self) -> int | None:

@@ -1,7 +1,8 @@
 """Reads the whole database and checks that it is complete and agrees with itself.
 
 Every byte is read with checksums; the blocks form one chain from genesis to the head; bodies, results and indexes
-belong to their headers; and the state root is computed twice more, from the flat table and from the trie nodes.
+belong to their headers, and so do the authority sets; and the state root is computed twice more, from the flat table
+and from the trie nodes.
 Signatures and execution are not checked here: `aitbc-node verify` does that on top.
 """
 
@@ -9,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chain.block import Header, hash_header
+from chain.errors import LedgerError
 from chain.result import results_root
 from chain.state import trie
 from node import store_tables as tables
+from node.execution import decode_authorities
 from node.store import Head, Store
 from node.store_errors import StoreCorrupted
 from node.store_tables import StoreReader
@@ -62,6 +65,7 @@ def _check_blocks(reader: StoreReader, head: Head, progress: Progress) -> int:
     """The chain of blocks, and what hangs on each. Returns the number of transactions."""
     parent: Header | None = None
     parent_hash = b""
+    expected_set = b""
     transactions = 0
     for height in range(head.height + 1):
         block_hash = reader.block_hash(height)
@@ -74,6 +78,13 @@ def _check_blocks(reader: StoreReader, head: Head, progress: Progress) -> int:
         if header.height != height or (parent is not None and header.parent_hash != parent_hash):
             raise StoreCorrupted(reason="the chain of blocks is broken", height=height)
         _check_certificate(reader, header, block_hash)
+        if parent is None or parent.epoch != header.epoch:
+            expected_set = _set_hash(reader, header.epoch)
+        if header.authorities_hash != expected_set:
+            raise StoreCorrupted(reason="the stored authority set is not the header's", height=height)
+        announced = header.next_authorities_hash
+        if announced is not None and announced != _set_hash(reader, header.epoch + 1):
+            raise StoreCorrupted(reason="the stored authority set is not the one that was announced", height=height)
         _check_results(reader, header, len(block.envelopes))
         root = _root_at(reader, height)
         if (trie.EMPTY_ROOT if root is None else root.hash) != header.state_root:
@@ -101,6 +112,14 @@ def _check_certificate(reader: StoreReader, header: Header, block_hash: bytes) -
         return
     if certificate is None or certificate.block_hash != block_hash or certificate.epoch != header.epoch:
         raise StoreCorrupted(reason="a finalization is missing or another block's", height=header.height)
+
+
+def _set_hash(reader: StoreReader, epoch: int) -> bytes:
+    """The hash of the authority set that is stored for an epoch."""
+    try:
+        return decode_authorities(reader.authority_set(epoch) or b"", epoch).hash()
+    except LedgerError as error:
+        raise StoreCorrupted(reason="an authority set is missing or malformed", epoch=epoch) from error
 
 
 def _check_results(reader: StoreReader, header: Header, count: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chain.authorities import authority_set
 from chain.certificate import VoteKind, verify_certificate
 from chain.errors import InvalidBlock, LedgerError
 from chain.invariants import InvariantBroken, check_all
@@ -166,7 +167,10 @@ class _Replay:
         )
         _require(is_final, "the finalization does not hold", height)
         self._compare(batch_of(executed, finalization, self.head.authorities))
-        self.head = head_after(self.head, block, finalization)
+        self.head = head_after(self.head, executed, finalization)
+        # Whoever asks the state who may vote must get those who certify the next block.
+        in_state = authority_set(View(self.state), self.head.authorities.epoch)
+        _require(in_state == self.head.authorities, "the set in the state changed within an epoch", height)
 
     def _compare(self, batch: FinalizedBatch) -> None:
         """Take over what a block does, after comparing it with what is stored."""

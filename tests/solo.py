@@ -136,11 +136,19 @@ class Solo:
         return account(View(self.store), person.address).balance
 
 
-def finalization_of(chain_id: str, block: Block, secret: bytes = SECRET) -> Certificate:
-    """A real finalization by a set of one authority, in the header's view."""
+def finalization_of(chain_id: str, block: Block, *secrets: bytes | None) -> Certificate:
+    """A real finalization in the header's view by a set with these secrets; None for a member who does not sign.
+
+    Without any, by the one authority of a solo node.
+    """
     kind, epoch, view = VoteKind.FINALIZE, block.header.epoch, max(1, block.header.view)
-    signature = bls.sign(secret, vote_bytes(chain_id, epoch, view, kind, block.hash))
-    return assemble_certificate({0: Vote(kind, epoch, view, block.hash, signature)}, 1)
+    message = vote_bytes(chain_id, epoch, view, kind, block.hash)
+    votes = {
+        index: Vote(kind, epoch, view, block.hash, bls.sign(secret, message))
+        for index, secret in enumerate(secrets or (SECRET,))
+        if secret is not None
+    }
+    return assemble_certificate(votes, max(1, len(secrets)))
 
 
 def trade(solo: Solo, people: Sequence[Person], blocks: int) -> None:

@@ -8,10 +8,11 @@ import random
 from collections.abc import Mapping
 
 from chain.block import Block, Header, transactions_root
-from chain.certificate import Certificate, VoteKind
+from chain.certificate import Authority, AuthoritySet, Certificate, VoteKind
 from chain.crypto.hashing import sha256
 from chain.result import Event, SystemResult, TransactionResult, results_root
 from chain.state import trie
+from node.execution import encode_authorities
 from node.store import SYSTEM_INDEX, FinalizedBatch, Store
 
 CHAIN_ID = "storage-00112233"
@@ -24,6 +25,13 @@ def certificate(kind: VoteKind, epoch: int, view: int, block_hash: bytes) -> Cer
     """A certificate of good shape; its signature is not one."""
     mark = sha256(b"%d %d %d" % (kind, epoch, view) + block_hash)
     return Certificate(kind, epoch, view, block_hash, b"\x03", mark * 3)
+
+
+def authorities_of(epoch: int) -> AuthoritySet:
+    """Another set in each epoch. Its keys are of good shape and nobody's."""
+    mark = b"authority of epoch %d" % epoch
+    member = Authority(b"\x00" + sha256(mark), sha256(mark), sha256(mark) + bytes(16), bytes(96))
+    return AuthoritySet(epoch, (member,))
 
 
 class Chain:
@@ -84,13 +92,14 @@ class Chain:
             transactions_root=transactions_root(envelopes),
             results_root=results_root(system, results),
             state_root=update.root_hash,
-            authorities_hash=sha256(b"authorities"),
-            next_authorities_hash=sha256(b"authorities") if view == EPOCH_BLOCKS - 1 else None,
+            authorities_hash=authorities_of(epoch).hash(),
+            next_authorities_hash=authorities_of(epoch + 1).hash() if view == EPOCH_BLOCKS - 1 else None,
         )
         block = Block.of(header, envelopes)
         finalization = certificate(VoteKind.FINALIZE, epoch, header.view, block.hash) if height else None
         history = [(account, SYSTEM_INDEX), *((account, index) for index in range(len(envelopes)))]
-        sets = {epoch: b"set %d" % epoch} if view == 0 else {}
+        begins = epoch + 1 if view == EPOCH_BLOCKS - 1 else epoch
+        sets = {begins: encode_authorities(authorities_of(begins))} if begins != epoch or not height else {}
         batch = FinalizedBatch(block, finalization, changes, update, system, results, history, sets)
         self._apply(batch, changes)
         return batch

@@ -40,7 +40,8 @@ from chain.state.nodes import (
 )
 from chain.state.trie import prove
 
-MAXIMUM_LINKS = 256
+MAXIMUM_LINKS = 4_096
+"""A chain may change its authorities in every epoch, for years; a verifier checks a few hundred links a second."""
 MAXIMUM_VALUE_BYTES = 4 << 20
 MAXIMUM_LIST_DEPTH = 32
 MAXIMUM_PROOF_BYTES = 16 << 20

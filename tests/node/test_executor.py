@@ -23,7 +23,7 @@ from chain.state.trie import leaves, root_of
 from chain.state.view import View
 from chain.transaction import Transaction
 from chain.transition import SYSTEM_ACCOUNT
-from node.execution import StateUnreadable, decode_authorities, encode_authorities, following_authorities
+from node.execution import StateUnreadable, decode_authorities, encode_authorities
 from node.executor import ExecutionDiverged, FinalBlock, StaleParent
 from node.mempool import Limits
 from node.store import SYSTEM_INDEX
@@ -391,7 +391,7 @@ def test_authority_set_bytes() -> None:
     assert data[:3] == b"\x82\x01\x82"
     assert sha256(data).hex() == "81b89514d388ae3999e82dca02ec277b41512a7d1f3ff482a38e44096eefb868"
     assert decode_authorities(data, 3) == authorities
-    assert decode_authorities(data, 4) == following_authorities(authorities)
+    assert decode_authorities(data, 4) == AuthoritySet(4, authorities.members)
     for bad in (
         b"",
         b"\x82\x02\x80",

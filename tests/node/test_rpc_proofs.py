@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from chain.bank import ACCOUNTS, Account
-from chain.certificate import AuthoritySet
 from chain.errors import InvalidProof
 from chain.interface.node import ProofHex
 from chain.inventory import GPUS
@@ -22,8 +21,8 @@ from chain.state.proof import (
     verify_transaction_proof,
 )
 from genesis.builder import build
-from node import execution
-from tests.ledger import Person, make_authority
+from tests.authorities import Candidate, Script
+from tests.ledger import Person
 from tests.rpc_node import RpcNode
 from tests.solo import finalization_of, pay
 
@@ -111,33 +110,39 @@ async def test_transaction_proof_shows_transaction_and_result(node: RpcNode) -> 
 
 async def test_proofs_follow_a_change_of_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proof has a link for each change before its own header, and none for those that came after it."""
-    others = {epoch: make_authority(f"of epoch {epoch}") for epoch in (1, 3)}
-    members = {epoch: (authority,) for epoch, (authority, _, _) in others.items()}
-
-    def following(authorities: AuthoritySet) -> AuthoritySet:
-        epoch = authorities.epoch + 1
-        return AuthoritySet(epoch, members.get(epoch, authorities.members))
-
-    monkeypatch.setattr(execution, "following_authorities", following)
+    first, second, third, fourth = (Candidate(name) for name in "0abc")
+    sets = {0: (first,), 1: (second, first), 3: (fourth, second, first, third), 4: (third,)}
+    Script({epoch: [item.authority for item in sets[epoch]] for epoch in (1, 3, 4)}).install(monkeypatch)
     async with RpcNode(tmp_path / "ledger", (ALICE, BOB), parameters=Parameters(epoch_blocks=2)) as node:
         txids = []
-        for height in range(1, 9):
+        for height in range(1, 11):
             transaction = node.solo.sign(ALICE, pay(BOB, height))
             await node.submit(transaction)
             block = node.solo.build()
             epoch = (height - 1) // 2
-            secrets = [secret for since, (_, _, secret) in others.items() if since <= epoch]
-            signed = finalization_of(node.solo.chain_id, block, *secrets[-1:])
+            members = sets[max(since for since in sets if since <= epoch)]
+            # One of four does not sign.
+            secrets = [None if item is third and len(members) > 1 else item.secret for item in members]
+            signed = finalization_of(node.solo.chain_id, block, *secrets)
             node.solo.executor.commit(block, signed)
             txids.append(transaction.txid)
         for height, txid in enumerate(txids, 1):
             answer = await node.call("proof.transaction", txid=txid.hex())
             assert verify_transaction_proof(encoded(answer), trust_in(node)).header.height == height
             links = decode_record(TransactionProof, encoded(answer)).final.links
-            assert len(links) == (0 if height <= 2 else 1 if height <= 6 else 2)
+            assert len(links) == (0 if height <= 2 else 1 if height <= 6 else 2 if height <= 8 else 3)
+            certificate = await node.call("chain.certificate", height=height)
+            signers = [item.authority.operator for item in sets[max(s for s in sets if s <= (height - 1) // 2)]]
+            assert set(certificate["signers"]) <= {node.text(operator) for operator in signers}
         answer = await node.call("proof.account", address=node.text(BOB.address))
-        assert verify_state_proof(encoded(answer), trust_in(node)).header.height == 8
-        assert len(decode_record(StateProof, encoded(answer)).final.links) == 2
+        assert verify_state_proof(encoded(answer), trust_in(node)).header.height == 10
+        assert len(decode_record(StateProof, encoded(answer)).final.links) == 3
+        for epoch in range(6):
+            answer = await node.call("chain.authorities", epoch=epoch)
+            members = sets[max(since for since in sets if since <= epoch)]
+            assert [item["node_key"] for item in answer["members"]] == [
+                item.authority.node_key.hex() for item in members
+            ]
 
 
 async def test_a_node_of_another_network_proves_nothing(node: RpcNode, tmp_path: Path) -> None:

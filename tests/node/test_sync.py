@@ -121,7 +121,7 @@ async def syncing(
         peers,
         replica.store,
         chain_id=replica.chain_id,
-        epoch_blocks=EPOCH_BLOCKS,
+        epoch_blocks=replica.specification.parameters.epoch_blocks,
         is_authority=lambda peer: peer == FRIEND,
         now=asyncio.get_running_loop().time,
         settings=settings,
