@@ -261,11 +261,11 @@ def _finish_unused(
     _unschedule(context, booking_id, booking)
     _leave_calendar(context, booking)
     refund = escrow.refund_rest(context, booking_id)
-    stake.forfeit(context.view, booking.provider, forfeited, booking.renter)
+    paid = stake.forfeit(context.view, booking.provider, forfeited, booking.renter)
     stake.free(context.view, booking.provider, booking.collateral - forfeited)
     done = replace(booking, status=status, ended_ms=context.time_ms, closed_height=context.block.height)
     BOOKINGS.put(context.view, booking_id, done)
-    context.emit(f"booking.{what}", subjects(booking_id, done), gross=done.gross, refund=refund, forfeited=forfeited)
+    context.emit(f"booking.{what}", subjects(booking_id, done), gross=done.gross, refund=refund, forfeited=paid)
     return done
 
 
@@ -284,8 +284,8 @@ def pay_matured(context: Context, booking_id: bytes, booking: Booking) -> tuple[
 def provider_cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The provider gives up a booking: the renter gets back what was not earned, and collateral on top."""
     if booking.status is BookingStatus.ACTIVE:
-        stake.forfeit(context.view, booking.provider, booking.collateral, booking.renter)
-        context.emit("booking.collateral_forfeited", subjects(booking_id, booking), forfeited=booking.collateral)
+        paid = stake.forfeit(context.view, booking.provider, booking.collateral, booking.renter)
+        context.emit("booking.collateral_forfeited", subjects(booking_id, booking), forfeited=paid)
         unsecured = replace(booking, collateral=0)
         gross = earned_until(booking, context.time_ms)
         return end(context, booking_id, unsecured, context.time_ms, gross, "provider_cancelled")

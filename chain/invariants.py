@@ -111,7 +111,8 @@ def check_collateral(view: View) -> None:
         require(amount == 0 or address in stakes, "collateral is what is reserved", account=address)
     for address, stake in stakes.items():
         require(stake.collateral == reserved[address], "collateral is what is reserved", account=address)
-        require(0 <= stake.collateral <= stake.amount, "collateral lies within its stake", account=address)
+        within = stake.collateral <= stake.amount + stake.slashed
+        require(within, "collateral lies within its stake, but for what slashes took", account=address)
 
 
 def check_calendars(view: View) -> None:

@@ -257,9 +257,9 @@ def end_attempt(context: Context, job_id: bytes, job: Job, claim: Claim, forfeit
     """An attempt ends without delivery: the renter gets part of the collateral, and the rest of the job reopens."""
     unschedule_job(context, job_id, job)
     _leave_calendar(context, claim)
-    stake.forfeit(context.view, claim.provider, forfeited, job.renter)
+    paid = stake.forfeit(context.view, claim.provider, forfeited, job.renter)
     stake.free(context.view, claim.provider, claim.collateral - forfeited)
-    context.emit(f"job.{why}", subjects(job_id, job), units=claim.units_accepted, forfeited=forfeited)
+    context.emit(f"job.{why}", subjects(job_id, job), units=claim.units_accepted, forfeited=paid)
     tried = (*job.tried, claim.provider)
     open_again = replace(
         job, status=JobStatus.OPEN, tried=tried, units_done=job.units_done + claim.units_accepted, claim=None

@@ -1,8 +1,9 @@
 """A ledger in memory with scripted block times: what the tests of actions, consensus and storage share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from chain.action import Action, BlockContext
+from chain.action import Action, BlockContext, Context
 from chain.bank import account
 from chain.certificate import Authority
 from chain.clocks import read_clocks
@@ -17,7 +18,7 @@ from chain.result import TransactionResult
 from chain.schema import COIN
 from chain.state.view import MemoryReader, View
 from chain.transaction import Body, Transaction
-from chain.transition import BlockOutcome, apply_block
+from chain.transition import SYSTEM_ACCOUNT, BlockOutcome, apply_block
 from genesis.builder import build
 from genesis.specification import Allocation, Specification
 
@@ -130,6 +131,16 @@ class Ledger:
         result = self.run(sender, *actions, after_ms=after_ms, fee=fee)
         assert result.succeeded, (result.error, dict(result.error_data))
         return result
+
+    @contextmanager
+    def system(self) -> Iterator[Context]:
+        """What a due item would see in the present block, for calling a service by itself; then it is as if one had."""
+        view = self.view
+        block = BlockContext(self.chain_id, self.height, 0, self.time_ms, self.proposer)
+        yield Context(view, block, self.live_ms, read_parameters(view), SYSTEM_ACCOUNT, sha256(b"system"))
+        self.reader.apply(view.changes())
+        if self.check:
+            check_all(self.view)
 
     def wait(self, milliseconds: int, step_ms: int = 10_000) -> None:
         """Let time pass in empty blocks, without an outage."""

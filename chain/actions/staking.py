@@ -1,17 +1,26 @@
 """Staking: locking money that collateral can be taken from, and getting it back after the unbonding time."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 from typing import ClassVar
 
+from chain import stake
 from chain.action import Action, Clock, Context, Family
-from chain.bank import account, adjust, credit, debit, totals
+from chain.bank import account, debit, totals
 from chain.errors import InsufficientFunds, InsufficientStake, InvalidField, LedgerError
 from chain.invariants import require
-from chain.schedule import Subject, is_scheduled, schedule
-from chain.schema import Address, Amount, Seconds, Timestamp, record
-from chain.stake import STAKES, stake_of
-from chain.state.tables import Table, TableId
+from chain.schedule import Subject, is_scheduled
+from chain.schema import Amount, Seconds, record
 from chain.state.view import View
+from chain.unbonding import (
+    MAXIMUM_UNBONDINGS,
+    UNBONDINGS,
+    id_of,
+    open_unbonding,
+    open_unbondings,
+    release,
+    unbonding_key,
+)
 
 MAXIMUM_LOCK_SECONDS = 4 * 365 * 86_400
 
@@ -21,18 +30,9 @@ class StakeLocked(LedgerError):
     hint = "Wait until the lock ends."
 
 
-@record(version=1)
-@dataclass(frozen=True, slots=True)
-class Unbonding:
-    """Money on its way back from a stake to the balance."""
-
-    owner: Address
-    amount: Amount
-    due_ms: Timestamp
-    """Block time at which it is paid out."""
-
-
-UNBONDINGS: Table[Unbonding] = Table(TableId.UNBONDINGS, Unbonding)
+class TooManyUnbondings(LedgerError):
+    code = 1204
+    hint = "Wait until one of them is paid out."
 
 
 @record(version=1)
@@ -60,12 +60,9 @@ class AddStake(Action):
             raise InsufficientFunds(needed=self.amount, available=available)
 
     def apply(self, context: Context) -> None:
-        old = stake_of(context.view, context.sender)
-        locked_until_ms = max(old.locked_until_ms, context.time_ms + self.lock_seconds * 1_000)
         debit(context.view, context.sender, self.amount)
-        adjust(context.view, staked=self.amount)
-        new = replace(old, amount=old.amount + self.amount, locked_until_ms=locked_until_ms)
-        STAKES.put(context.view, context.sender, new)
+        locked_until_ms = context.time_ms + self.lock_seconds * 1_000
+        new = stake.add(context.view, context.sender, self.amount, locked_until_ms)
         context.emit("stake.added", [("account", context.sender)], amount=self.amount, stake=new.amount)
 
 
@@ -85,42 +82,34 @@ class RemoveStake(Action):
             raise InvalidField(record="RemoveStake", field="amount", reason="must be more than zero")
 
     def check(self, context: Context) -> None:
-        stake = stake_of(context.view, context.sender)
-        if context.time_ms < stake.locked_until_ms:
-            raise StakeLocked(until_ms=stake.locked_until_ms)
-        if stake.free < self.amount:
-            raise InsufficientStake(needed=self.amount, available=stake.free)
+        held = stake.stake_of(context.view, context.sender)
+        if context.time_ms < held.locked_until_ms:
+            raise StakeLocked(until_ms=held.locked_until_ms)
+        if held.free < self.amount:
+            raise InsufficientStake(needed=self.amount, available=held.free)
+        if len(open_unbondings(context, context.sender)) >= MAXIMUM_UNBONDINGS:
+            raise TooManyUnbondings(maximum=MAXIMUM_UNBONDINGS)
 
     def apply(self, context: Context) -> None:
-        old = stake_of(context.view, context.sender)
-        STAKES.put(context.view, context.sender, replace(old, amount=old.amount - self.amount))
-        adjust(context.view, staked=-self.amount, unbonding=self.amount)
-        unbonding_id = context.new_id("unbonding")
+        stake.remove(context.view, context.sender, self.amount)
         due_ms = context.time_ms + context.parameters.unbonding_seconds * 1_000
-        UNBONDINGS.put(context.view, unbonding_id, Unbonding(context.sender, self.amount, due_ms))
-        schedule(context, Clock.BLOCK, due_ms, Subject.UNBONDING, unbonding_id)
+        unbonding_id = open_unbonding(context, context.sender, self.amount, due_ms)
         subjects = [("account", context.sender), ("unbonding", unbonding_id)]
         context.emit("stake.unbonding", subjects, amount=self.amount, due_ms=due_ms)
-
-
-def pay_out(context: Context, unbonding_id: bytes) -> None:
-    """Due handler: an unbonding arrives in its owner's balance."""
-    unbonding = UNBONDINGS.get(context.view, unbonding_id)
-    if unbonding is None:
-        return
-    UNBONDINGS.delete(context.view, unbonding_id)
-    adjust(context.view, unbonding=-unbonding.amount)
-    credit(context.view, unbonding.owner, unbonding.amount)
-    context.emit("stake.released", [("account", unbonding.owner), ("unbonding", unbonding_id)], amount=unbonding.amount)
 
 
 def check_unbondings(view: View) -> None:
     """Unbondings add up to their total, and each has the deadline at which it is paid out."""
     unbonding = sum(item.amount for _, item in UNBONDINGS.scan(view))
     require(unbonding == totals(view).unbonding, "unbondings add up to their total", counted=unbonding)
-    for unbonding_id, item in UNBONDINGS.scan(view):
-        waiting = is_scheduled(view, Clock.BLOCK, item.due_ms, Subject.UNBONDING, unbonding_id)
-        require(waiting, "an unbonding has its deadline", id=unbonding_id)
+    counted = Counter(item.owner for _, item in UNBONDINGS.scan(view))
+    most = max(counted.values(), default=0)
+    require(most <= MAXIMUM_UNBONDINGS, "an account has few open unbondings", most=most)
+    for key, item in UNBONDINGS.scan(view):
+        require(key == unbonding_key(id_of(key), item), "an unbonding is where its owner finds it", id=id_of(key))
+        require(item.amount > 0, "an unbonding holds money", id=id_of(key))
+        waiting = is_scheduled(view, Clock.BLOCK, item.due_ms, Subject.UNBONDING, key)
+        require(waiting, "an unbonding has its deadline", id=id_of(key))
 
 
-FAMILY = Family("staking", (AddStake, RemoveStake), {Subject.UNBONDING: pay_out}, (check_unbondings,))
+FAMILY = Family("staking", (AddStake, RemoveStake), {Subject.UNBONDING: release}, (check_unbondings,))

@@ -4,17 +4,17 @@ from typing import Literal
 
 from chain import interface as api
 from chain.actions.accounts import PROFILES
-from chain.actions.staking import UNBONDINGS, Unbonding
 from chain.bank import ACCOUNTS, account
 from chain.crypto.address import KEY, MULTISIG
 from chain.result import Event
 from chain.stake import stake_of
 from chain.transaction import Transaction
+from chain.unbonding import id_of, unbondings_of
 from node.rpc.chain import action_names, require_header
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
 from node.rpc.handlers import aside, quick
-from node.rpc.pages import make_cursor, read_cursor, scan_records
+from node.rpc.pages import make_cursor, read_cursor
 from node.store import SYSTEM_INDEX
 
 
@@ -126,20 +126,14 @@ def _entry(read: Read, places: Places, address: bytes, height: int, index: int) 
 
 def stake(read: Read, params: api.AccountParams) -> api.StakeView:
     address = read.address(params.address)
-    found = [
-        (unbonding.due_ms, key, unbonding)
-        for key, unbonding in scan_records(read.snapshot, UNBONDINGS, Unbonding, address)
-        if unbonding.owner == address
-    ]
-    found.sort(key=lambda item: item[:2])
+    found = unbondings_of(read.view, address)
     return api.StakeView(
         as_of=read.as_of,
         address=read.address_text(address),
         stake=_stake(read, address),
-        unbonding=str(sum(unbonding.amount for _, _, unbonding in found)),
+        unbonding=str(sum(unbonding.amount for _, unbonding in found)),
         unbondings=tuple(
-            api.UnbondingView(key.hex(), str(unbonding.amount), due_ms)
-            for due_ms, key, unbonding in found[: api.MAXIMUM_PAGE]
+            api.UnbondingView(id_of(key).hex(), str(unbonding.amount), unbonding.due_ms) for key, unbonding in found
         ),
     )
 
@@ -148,5 +142,5 @@ HANDLERS: dict[str, Handler] = {
     "account.get": quick(get),
     "account.history": aside(history),
     "account.next_sequence": quick(next_sequence),
-    "stake.get": aside(stake),
+    "stake.get": quick(stake),
 }

@@ -9,11 +9,12 @@ from chain.action import Clock
 from chain.actions.gpus import RetireGpu, SetMaintenance
 from chain.actions.jobs import ClaimJob, SubmitJob
 from chain.actions.multisig import MULTISIGS, PROPOSALS, CreateMultisig, ProposeActions
-from chain.actions.staking import UNBONDINGS, AddStake, RemoveStake
+from chain.actions.staking import AddStake, RemoveStake
 from chain.bank import ACCOUNTS, TOTALS, account, totals
 from chain.booking import BOOKINGS, Booking, BookingStatus
 from chain.clocks import CLOCKS, read_clocks
 from chain.crypto.address import key_address
+from chain.crypto.hashing import sha256
 from chain.escrow import ESCROWS, Escrow, escrow_of
 from chain.invariants import InvariantBroken, check_all
 from chain.inventory import GPUS, HARDWARE, INTERVALS, Gpu, GpuStatus, HardwareClaim, Interval
@@ -25,6 +26,7 @@ from chain.schema import COIN
 from chain.stake import STAKES, Stake, stake_of
 from chain.state.tables import u64
 from chain.state.view import View
+from chain.unbonding import UNBONDINGS, Unbonding, unbonding_key
 from tests.ledger import subject
 from tests.market import Market, altered, rotate
 
@@ -142,6 +144,16 @@ class Scene:
         for identifier, _ in list(UNBONDINGS.scan(self.view)):
             UNBONDINGS.delete(self.view, identifier)
 
+    def change_unbonding(self, **changes: object) -> None:
+        ((key, found),) = UNBONDINGS.scan(self.view)
+        UNBONDINGS.put(self.view, key, replace(found, **changes))  # type: ignore[arg-type]
+
+    def many_unbondings(self) -> None:
+        for index in range(32):
+            item = Unbonding(self.market.provider.address, 1, self.market.time_ms + 1)
+            UNBONDINGS.put(self.view, unbonding_key(sha256(bytes([index])), item), item)
+        self.totals(unbonding=32, treasury=-32)
+
     def jump(self) -> None:
         clocks = read_clocks(self.view)
         CLOCKS.put(self.view, replace(clocks, live_ms=clocks.time_ms))
@@ -162,6 +174,15 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "a total of unbondings too large": (lambda s: s.totals(unbonding=1, treasury=-1), "unbondings add up"),
     "a total of deposits too large": (lambda s: s.totals(deposits=1, treasury=-1), "deposits add up"),
     "unbondings lost": (lambda s: s.drop_unbondings(), "unbondings add up"),
+    "an unbonding of another": (
+        lambda s: s.change_unbonding(owner=s.market.renter.address),
+        "an unbonding is where its owner finds it",
+    ),
+    "an unbonding of nothing": (
+        lambda s: (s.change_unbonding(amount=0), s.totals(unbonding=-5 * COIN, treasury=5 * COIN)),
+        "an unbonding holds money",
+    ),
+    "more unbondings than an account may have": (lambda s: s.many_unbondings(), "an account has few open unbondings"),
     "an escrow paid twice": (
         lambda s: (s.escrow(s.closing, net=1), s.totals(escrow=-1, treasury=1)),
         "nothing is paid before it is undisputed",

@@ -2,20 +2,22 @@
 
 import pytest
 
-from chain import schedule
+from chain import schedule, stake
 from chain.action import ACTIONS, DUE_HANDLERS, BlockContext, Clock, Context
 from chain.actions.bookings import Activate, Cancel, Confirm, Extend, Release
 from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance
 from chain.actions.staking import AddStake, RemoveStake
 from chain.booking import BookingStatus
 from chain.clocks import read_clocks
+from chain.crypto.address import key_address
+from chain.crypto.hashing import sha256
 from chain.inventory import GpuStatus
 from chain.parameters import read_parameters
-from chain.result import TransactionResult
 from chain.schedule import DUE, DUE_ITEM_WEIGHT, Subject, next_due, run_due, unschedule
 from chain.schema import COIN
 from chain.state.view import View
 from chain.transaction import Transaction
+from chain.unbonding import id_of, open_unbonding
 from tests.ledger import DEFAULT_FEE, Person, subject
 from tests.market import PRICE, TIGHT, Market, altered, clog, commitment, registration
 
@@ -38,11 +40,14 @@ def now(view: View) -> Context:
     return Context(view, block, clocks.live_ms, read_parameters(view), b"\x02" + b"\x00" * 32, b"\x00" * 32)
 
 
-def flood(market: Market, items: int, after_ms: int = 1_000) -> TransactionResult:
-    """The stranger schedules this many payments of one base unit, all due at one moment, in a minute."""
-    result = market.run(market.other, *[RemoveStake(1)] * items, fee=COIN, after_ms=after_ms)
-    assert result.succeeded
-    return result
+def flood(market: Market, items: int) -> None:
+    """After a block, payments of one base unit to as many owners, from the stranger's stake, all due in a minute."""
+    market.block()
+    with market.system() as context:
+        stake.remove(context.view, market.other.address, items)
+        for index in range(items):
+            owner = key_address(sha256(index.to_bytes(4, "big")))
+            open_unbonding(context, owner, 1, context.time_ms + 60_000)
 
 
 def test_items_run_in_the_order_of_clock_due_and_id() -> None:
@@ -54,7 +59,7 @@ def test_items_run_in_the_order_of_clock_due_and_id() -> None:
     market.block(after_ms=20_000)
     assert market.outcome is not None
     ids = [dict(event.subjects)["unbonding"] for event in market.outcome.system.events]
-    assert ids == [key[10:] for key in queue if key[9] == Subject.UNBONDING]
+    assert ids == [id_of(key[10:]) for key in queue if key[9] == Subject.UNBONDING]
     assert market.outcome.system.weight == market.outcome.weight == 4 * DUE_ITEM_WEIGHT
 
 
@@ -85,7 +90,7 @@ def test_due_items_count_towards_the_weight_of_the_block() -> None:
     market = Market(parameters=altered(due_weight=100, maximum_block_weight=1_200))
     flood(market, 100)
     market.wait(59_999)
-    heavy = market.sign(market.provider, *[RemoveStake(1)] * 137, fee=COIN)
+    heavy = market.sign(market.provider, *[AddStake(1)] * 548, fee=COIN)
     assert heavy.weight == 1_097
     assert market.block(heavy, after_ms=1)[0].succeeded
     assert market.outcome is not None

@@ -3,14 +3,15 @@
 import pytest
 
 from chain import stake as stakes
-from chain.actions.staking import MAXIMUM_LOCK_SECONDS, UNBONDINGS, AddStake, RemoveStake
+from chain.actions.staking import MAXIMUM_LOCK_SECONDS, AddStake, RemoveStake
 from chain.bank import TOTALS, Totals, account, totals
 from chain.errors import InsufficientCollateral, InvalidField
 from chain.schema import COIN, U64
 from chain.stake import Stake, stake_of
 from chain.state.view import MemoryReader, View
+from chain.unbonding import MAXIMUM_UNBONDINGS, id_of, unbondings_of
 from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification, subject
-from tests.market import Market
+from tests.market import TIGHT, Market, clog
 
 ALICE, BOB = Person("alice"), Person("bob")
 
@@ -55,6 +56,7 @@ class TestRemove:
         ledger.do(ALICE, AddStake(5 * COIN))
         result = ledger.do(ALICE, RemoveStake(2 * COIN))
         unbonding_id = subject(result, "stake.unbonding", "unbonding")
+        assert [id_of(key) for key, _ in unbondings_of(ledger.view, ALICE.address)] == [unbonding_id]
         assert (totals(ledger.view).staked, totals(ledger.view).unbonding) == (3 * COIN, 2 * COIN)
         before = ledger.balance(ALICE)
         ledger.wait(59_999)
@@ -62,9 +64,10 @@ class TestRemove:
         ledger.block(after_ms=1)
         assert ledger.balance(ALICE) == before + 2 * COIN
         assert totals(ledger.view).unbonding == 0
-        assert UNBONDINGS.get(ledger.view, unbonding_id) is None
+        assert unbondings_of(ledger.view, ALICE.address) == []
         assert ledger.outcome is not None
-        assert [event.kind for event in ledger.outcome.system.events] == ["stake.released"]
+        (event,) = ledger.outcome.system.events
+        assert (event.kind, dict(event.subjects)["unbonding"]) == ("stake.released", unbonding_id)
 
     def test_it_is_paid_once(self, ledger: Ledger) -> None:
         ledger.do(ALICE, AddStake(5 * COIN))
@@ -97,6 +100,30 @@ class TestRemove:
         market.do(market.provider, RemoveStake(5 * COIN))
         assert market.stake(market.provider) == Stake(25 * COIN, 25 * COIN)
 
+    def test_at_most_32_unbondings(self, ledger: Ledger) -> None:
+        ledger.do(ALICE, AddStake(100))
+        ledger.do(ALICE, RemoveStake(1), after_ms=1_000)
+        ledger.do(ALICE, *[RemoveStake(1)] * (MAXIMUM_UNBONDINGS - 1), fee=COIN, after_ms=30_000)
+        ledger.do(BOB, AddStake(1), RemoveStake(1))  # another's do not count
+        result = ledger.run(ALICE, RemoveStake(1), after_ms=28_999)
+        assert (result.error, dict(result.error_data)) == ("too_many_unbondings", {"maximum": 32})
+        ledger.do(ALICE, RemoveStake(1), after_ms=1)  # the first is paid out in this block
+
+    def test_what_is_due_does_not_count_although_the_queue_is_late(self) -> None:
+        ledger = Ledger(make_specification([ALICE], parameters=TIGHT))
+        ledger.do(ALICE, AddStake(100))
+        ledger.do(ALICE, *[RemoveStake(2)] * MAXIMUM_UNBONDINGS, fee=COIN)
+        due_ms = ledger.time_ms + 60_000
+        clog(ledger, 300)
+        before = ledger.balance(ALICE)
+        assert ledger.run(ALICE, RemoveStake(3), after_ms=59_999).error == "too_many_unbondings"
+        result = ledger.do(ALICE, RemoveStake(3), after_ms=1)
+        assert [event.kind for event in result.events] == ["stake.released"] * 32 + ["stake.unbonding"]
+        assert ledger.balance(ALICE) == before + 64 - 2 * DEFAULT_FEE
+        assert [item.due_ms for _, item in unbondings_of(ledger.view, ALICE.address)] == [due_ms + 60_000]
+        ledger.wait(60_000, step_ms=1_000)
+        assert ledger.balance(ALICE) == before + 67 - 2 * DEFAULT_FEE
+
     def test_unbonding_money_backs_nothing(self, ledger: Ledger) -> None:
         ledger.do(ALICE, AddStake(5))
         result = ledger.run(ALICE, RemoveStake(5), RemoveStake(5))
@@ -128,7 +155,7 @@ class TestCollateral:
     def test_forfeited_collateral_goes_to_the_beneficiary(self, view: View) -> None:
         TOTALS.put(view, Totals(staked=10))
         stakes.reserve(view, ALICE.address, 4)
-        stakes.forfeit(view, ALICE.address, 3, BOB.address)
+        assert stakes.forfeit(view, ALICE.address, 3, BOB.address) == 3
         assert stake_of(view, ALICE.address) == Stake(amount=7, collateral=1)
         assert account(view, BOB.address).balance == 3
         assert totals(view).staked == 7

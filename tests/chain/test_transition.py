@@ -20,7 +20,7 @@ from chain.state.view import MemoryReader, View
 from chain.transaction import MAXIMUM_VALIDITY_MS, Body, Transaction
 from chain.transition import BlockExecution, apply_block, check_transaction
 from tests.ledger import DEFAULT_FEE, GENESIS_TIME_MS, Ledger, Person, make_specification
-from tests.market import Market
+from tests.market import TIGHT, Market, clog
 
 ALICE, BOB, NOBODY = Person("alice"), Person("bob"), Person("nobody")
 PAY = Transfer(BOB.address, "AITBC", 1)
@@ -237,11 +237,8 @@ class TestIdempotency:
 
     def test_used_again_before_the_late_queue_forgot_it(self) -> None:
         """The first use's deadline must not make the second one forgotten."""
-        ledger = Ledger(
-            make_specification([ALICE, BOB], parameters=Parameters(due_weight=100, unbonding_seconds=86_400))
-        )
-        ledger.do(BOB, AddStake(1_000))
-        assert ledger.run(BOB, *[RemoveStake(1)] * 200, fee=COIN).succeeded
+        ledger = Ledger(make_specification([ALICE, BOB], parameters=TIGHT))
+        clog(ledger, 300)
         first = ledger.sign(ALICE, PAY, idempotency_id=self.ID)
         ledger.block(first)
         ledger.block(after_ms=LIFETIME_MS)
