@@ -8,6 +8,7 @@ rewards + epoch pot + treasury = issued - burnt.
 from dataclasses import dataclass, replace
 
 from chain.errors import AmountOverflow, InsufficientFunds
+from chain.parameters import Parameters, read_parameters
 from chain.schema import U64, Amount, PublicKey, Unsigned32, Unsigned64, record
 from chain.state.tables import Singleton, Table, TableId
 from chain.state.view import View
@@ -28,6 +29,8 @@ class Account:
     """The key that signs; None as long as it is the one that the address was made of."""
     rotations: Unsigned32 = 0
     """How often the key was replaced: approvals given under an earlier key are void."""
+    deposit: Amount = 0
+    """Held for the record, which stays for ever: its sequence keeps old transactions from running again."""
 
 
 @record(version=1)
@@ -56,17 +59,45 @@ TOTALS = Singleton(TableId.TOTALS, Totals)
 
 _NEW_ACCOUNT = Account()
 
+KEY_BYTES = 40
+"""Charged for the key of a record and its place in the trie."""
+ACCOUNT_BYTES = KEY_BYTES + 68
+"""Of an account at its fullest, key rotated."""
+
 
 def account(view: View, address: bytes) -> Account:
     """The account; an empty one if the address was never used."""
     return ACCOUNTS.get(view, address) or _NEW_ACCOUNT
 
 
+def account_deposit(parameters: Parameters) -> int:
+    """What a new account costs, base units."""
+    return parameters.storage_deposit_per_byte * ACCOUNT_BYTES
+
+
+def missing_deposit(view: View, address: bytes) -> int:
+    """What paying this address costs on top, because it makes an account; 0 if there is one."""
+    return 0 if ACCOUNTS.get(view, address) is not None else account_deposit(read_parameters(view))
+
+
 def credit(view: View, address: bytes, amount: int) -> None:
-    """Add to a balance."""
-    if amount:
-        old = account(view, address)
-        ACCOUNTS.put(view, address, replace(old, balance=checked(old.balance + amount)))
+    """Add to a balance. The first credit of an address makes its account, and pays the deposit for it."""
+    if not amount:
+        return
+    old = ACCOUNTS.get(view, address)
+    if old is None:
+        deposit = min(amount, account_deposit(read_parameters(view)))
+        adjust(view, deposits=deposit)
+        old, amount = Account(deposit=deposit), amount - deposit
+    ACCOUNTS.put(view, address, replace(old, balance=checked(old.balance + amount)))
+
+
+def require_funds(view: View, address: bytes, amount: int, deposit: int = 0) -> None:
+    """Raise InsufficientFunds unless the balance covers an amount and a deposit."""
+    available = account(view, address).balance
+    if available < amount + deposit:
+        details = {"deposit": deposit} if deposit else {}
+        raise InsufficientFunds(needed=amount + deposit, available=available, **details)
 
 
 def debit(view: View, address: bytes, amount: int) -> None:

@@ -4,12 +4,13 @@ An account begins with the key that its address was made of. Rotation gives it a
 old key signs for nothing from then on, and the new one for nothing else, not even for the account of its own address.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chain.bank import ACCOUNTS, account
+from chain.bank import ACCOUNTS, KEY_BYTES, account
 from chain.crypto.address import KEY, key_address
 from chain.errors import KeyMismatch, LedgerError
-from chain.schema import Address, Boolean, record
+from chain.parameters import Parameters
+from chain.schema import Address, Amount, Boolean, record
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 
@@ -21,6 +22,8 @@ class KeyBinding:
 
     account: Address
     retired: Boolean
+    deposit: Amount = 0
+    """Held for this record and the alias; both stay for ever, because a key belongs to one account for ever."""
 
 
 @record(version=1)
@@ -33,6 +36,9 @@ class Alias:
 
 KEYS: Table[KeyBinding] = Table(TableId.KEYS, KeyBinding)
 ALIASES: Table[Alias] = Table(TableId.ALIASES, Alias)
+
+BINDING_BYTES = 2 * KEY_BYTES + 47 + 37
+"""Of a binding at its fullest and an alias."""
 
 
 class AddressNotUsable(LedgerError):
@@ -63,12 +69,19 @@ def require_usable(view: View, address: bytes) -> None:
         raise AddressNotUsable(address=address, account=alias.account)
 
 
-def bind(view: View, address: bytes, key: bytes) -> None:
-    """Let a key sign for an account, and for nothing else."""
-    KEYS.put(view, key, KeyBinding(address, False))
+def binding_deposit(parameters: Parameters) -> int:
+    """What giving an account a key costs, base units."""
+    return parameters.storage_deposit_per_byte * BINDING_BYTES
+
+
+def bind(view: View, address: bytes, key: bytes, deposit: int) -> None:
+    """Let a key sign for an account, and for nothing else; the caller holds the deposit."""
+    KEYS.put(view, key, KeyBinding(address, False, deposit))
     ALIASES.put(view, key_address(key), Alias(address))
 
 
-def retire(view: View, address: bytes, key: bytes) -> None:
+def retire(view: View, key: bytes) -> None:
     """Let a bound key sign for nothing any more."""
-    KEYS.put(view, key, KeyBinding(address, True))
+    binding = KEYS.get(view, key)
+    if binding is not None:
+        KEYS.put(view, key, replace(binding, retired=True))

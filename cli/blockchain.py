@@ -358,7 +358,7 @@ def verify_proof(app: Application, file: str, genesis_file: str | None) -> None:
 
 def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, str, dict[str, Any] | None]:
     """(kind, id, record) of what a proof shows."""
-    from chain.actions.accounts import Profile
+    from chain.actions.accounts import StoredProfile
     from chain.actions.multisig import Multisig, Proposal
     from chain.actions.reviews import Review
     from chain.bank import Account
@@ -374,7 +374,7 @@ def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, s
     classes: dict[int, type] = {
         TableId.ACCOUNTS: Account,
         TableId.STAKES: Stake,
-        TableId.PROFILES: Profile,
+        TableId.PROFILES: StoredProfile,
         TableId.GPUS: Gpu,
         TableId.BOOKINGS: Booking,
         TableId.ESCROWS: Escrow,
@@ -387,13 +387,13 @@ def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, s
     if cls is None:
         raise BadInput("The proof is of a record of unknown kind.", "Update the software.")
     identifier = format_address(prefix, key[1:]) if len(key) == 34 else key[1:].hex()
-    return cls.__name__.lower(), identifier, None if value is None else to_json(decode_record(cls, value), prefix)
+    kind = TableId(key[0]).name.lower().removesuffix("s")
+    return kind, identifier, None if value is None else to_json(decode_record(cls, value), prefix)
 
 
 def _told(name: str, value: Any) -> str:
-    if name in ("balance", "amount", "collateral", "cost", "locked", "net", "fee", "refunded") and isinstance(
-        value, str
-    ):
+    money = ("balance", "amount", "collateral", "cost", "locked", "net", "fee", "refunded", "deposit")
+    if name in money and isinstance(value, str):
         return amount(value)
     if name.endswith("_ms") and isinstance(value, int) and "live" not in name:
         return local_time(value)

@@ -59,6 +59,10 @@ def _state(specification: Specification) -> dict[bytes, bytes]:
         ACCOUNTS.put(view, allocation.address, Account(allocation.balance))
         if allocation.stake:
             STAKES.put(view, allocation.address, Stake(allocation.stake))
+    for authority in specification.authorities:
+        # So that a tip has somewhere to go: what genesis makes is free of deposits.
+        if ACCOUNTS.get(view, authority.operator) is None:
+            ACCOUNTS.put(view, authority.operator, Account())
     PARAMETERS.put(view, specification.parameters)
     AUTHORITIES.put(view, Authorities(0, specification.authorities))
     TOTALS.put(view, Totals(issued=issued, staked=staked))

@@ -244,6 +244,7 @@ class Economy:
             assert (stake.amount, stake.collateral) == (amount, model.reserved(address)), f"stake of {address.hex()}"
         money = totals(view)
         assert money.epoch_pot + money.treasury == model.pots
+        assert money.deposits == model.deposits
         assert money.unbonding == sum(amount for _, _, amount in model.unbonding)
         states = {booking_id: booking.status.name.lower() for booking_id, booking in BOOKINGS.scan(view)}
         assert states == {booking_id: booking.state for booking_id, booking in model.bookings.items()}

@@ -28,6 +28,9 @@ from chain.parameters import Parameters
 from tests.ledger import GENESIS_TIME_MS
 from tests.market import derived_id
 
+BINDING_BYTES = 164
+"""Of a key and its address at their fullest: 40 + 47 and 40 + 37."""
+
 
 @dataclass
 class ModelGpu:
@@ -83,6 +86,7 @@ class Model:
     locked: dict[bytes, int] = field(default_factory=dict)
     unbonding: list[tuple[int, bytes, int]] = field(default_factory=list)
     pots: int = 0
+    deposits: int = 0
     gpus: dict[bytes, ModelGpu] = field(default_factory=dict)
     bookings: dict[bytes, ModelBooking] = field(default_factory=dict)
     promises: dict[tuple[bytes, bytes], tuple[int, int]] = field(default_factory=dict)
@@ -227,6 +231,15 @@ class Model:
         """Do what the action says, or name the error for which it cannot be done."""
         return str(getattr(self, "do_" + action.name.replace(".", "_"))(sender, action, txid) or "")
 
+    def hold(self, payer: bytes, size: int) -> bool:
+        """Take the deposit for something that stays for ever, if it can be paid."""
+        deposit = size * self.parameters.storage_deposit_per_byte
+        if self.balance[payer] < deposit:
+            return False
+        self.balance[payer] -= deposit
+        self.deposits += deposit
+        return True
+
     def do_account_transfer(self, sender: bytes, action: Transfer, txid: bytes) -> str | None:
         if self.balance[sender] < action.amount:
             return "insufficient_funds"
@@ -282,6 +295,8 @@ class Model:
     def do_account_rotate_key(self, sender: bytes, action: RotateKey, txid: bytes) -> str | None:
         if action.new_key in self.keys:
             return "key_taken"
+        if not self.hold(sender, BINDING_BYTES):
+            return "insufficient_funds"
         self.keys.add(action.new_key)
         return None
 

@@ -54,12 +54,12 @@ def make_specification(
     parameters: Parameters | None = None,
     authorities: Sequence[Authority] | None = None,
 ) -> Specification:
-    """A devnet specification in which everybody owns the same."""
+    """A devnet specification in which everybody owns the same; its state is free, unless parameters say otherwise."""
     return Specification(
         name="devnet",
         prefix="dait",
         time_ms=GENESIS_TIME_MS,
-        parameters=parameters or Parameters(),
+        parameters=parameters or Parameters(storage_deposit_per_byte=0),
         authorities=tuple(authorities or (make_authority("0")[0],)),
         allocations=tuple(Allocation(person.address, balance, stake) for person in people),
     )

@@ -22,8 +22,8 @@ from tests.ledger import Ledger, Person, make_specification, subject
 
 PRICE = 2 * COIN
 """Of one GPU-hour."""
-UNHURRIED = Parameters(heartbeat_timeout_seconds=30 * 86_400)
-"""A development network whose GPUs stay online by themselves, for tests about something else."""
+UNHURRIED = Parameters(heartbeat_timeout_seconds=30 * 86_400, storage_deposit_per_byte=0)
+"""A development network whose GPUs stay online by themselves and whose state is free, for tests of something else."""
 
 
 def hardware(name: str) -> Hardware:

@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from chain.action import Action, Context, Family
-from chain.bank import ACCOUNTS, NATIVE_ASSET, account, credit, debit
+from chain.bank import ACCOUNTS, NATIVE_ASSET, account, credit, debit, missing_deposit, require_funds
 from chain.codec import encode
 from chain.crypto import ed25519
 from chain.crypto.address import KEY, MODULE
-from chain.errors import BadSignature, InsufficientFunds, InvalidField, LedgerError, NotAuthorized
+from chain.deposit import give_back, held_in, storage_deposit, take
+from chain.errors import BadSignature, InvalidField, LedgerError, NotAuthorized
 from chain.idempotency import forget
-from chain.keys import bind, is_bound, require_usable, retire
+from chain.keys import KEYS, bind, binding_deposit, is_bound, require_usable, retire
 from chain.schedule import Subject
-from chain.schema import Address, Amount, Octets, PublicKey, String, record
+from chain.schema import U64, Address, Amount, Octets, PublicKey, String, record
 from chain.state.tables import Table, TableId
 
 
@@ -24,7 +25,7 @@ class UnknownAsset(LedgerError):
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class Transfer(Action):
-    """Pays an amount to another account."""
+    """Pays an amount to another account; one that is new costs the sender its deposit on top."""
 
     code: ClassVar[int] = 1
     name: ClassVar[str] = "account.transfer"
@@ -42,15 +43,16 @@ class Transfer(Action):
     def check(self, context: Context) -> None:
         if self.asset != NATIVE_ASSET:
             raise UnknownAsset(asset=self.asset)
-        available = account(context.view, context.sender).balance
-        if available < self.amount:
-            raise InsufficientFunds(needed=self.amount, available=available)
+        require_funds(context.view, context.sender, self.amount, missing_deposit(context.view, self.to))
         require_usable(context.view, self.to)
 
     def apply(self, context: Context) -> None:
-        debit(context.view, context.sender, self.amount)
-        credit(context.view, self.to, self.amount)
+        deposit = missing_deposit(context.view, self.to)
+        debit(context.view, context.sender, self.amount + deposit)
+        credit(context.view, self.to, self.amount + deposit)
         context.emit("account.transfer", [("from", context.sender), ("to", self.to)], amount=self.amount)
+        if deposit:
+            context.emit("deposit.taken", [("payer", context.sender), ("account", self.to)], amount=deposit)
 
 
 @record(version=1)
@@ -64,13 +66,26 @@ class Profile:
     """X25519 key to which others seal access details and payload keys."""
 
 
-PROFILES: Table[Profile] = Table(TableId.PROFILES, Profile)
+NO_PROFILE = Profile("", "", None)
+
+
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class StoredProfile:
+    """A profile in the state; its key is the account."""
+
+    profile: Profile
+    deposit: Amount
+    """Paid by the account, and returned when it replaces or clears its profile."""
+
+
+PROFILES: Table[StoredProfile] = Table(TableId.PROFILES, StoredProfile)
 
 
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class SetProfile(Action):
-    """Replaces the sender's profile."""
+    """Replaces the sender's profile; an empty one clears it."""
 
     code: ClassVar[int] = 2
     name: ClassVar[str] = "account.set_profile"
@@ -78,12 +93,26 @@ class SetProfile(Action):
 
     profile: Profile
 
+    def _deposit(self, context: Context) -> int:
+        if self.profile == NO_PROFILE:
+            return 0
+        return storage_deposit(context.parameters, StoredProfile(self.profile, U64))
+
     def check(self, context: Context) -> None:
-        """Everybody may describe himself at any time."""
+        old = PROFILES.get(context.view, context.sender)
+        more = self._deposit(context) - (0 if old is None else old.deposit)
+        require_funds(context.view, context.sender, 0, max(0, more))
 
     def apply(self, context: Context) -> None:
-        PROFILES.put(context.view, context.sender, self.profile)
-        context.emit("account.profile_set", [("account", context.sender)])
+        old, deposit = PROFILES.get(context.view, context.sender), self._deposit(context)
+        about = ("account", context.sender)
+        if old is not None:
+            PROFILES.delete(context.view, context.sender)
+            give_back(context, context.sender, old.deposit, about)
+        if self.profile != NO_PROFILE:
+            take(context, context.sender, deposit, about)
+            PROFILES.put(context.view, context.sender, StoredProfile(self.profile, deposit))
+        context.emit("account.profile_set", [about])
 
 
 class KeyTaken(LedgerError):
@@ -121,14 +150,22 @@ class RotateKey(Action):
             self.new_key, rotation_bytes(context.block.chain_id, context.sender, self.new_key), self.proof
         ):
             raise BadSignature(key=self.new_key)
+        require_funds(context.view, context.sender, 0, binding_deposit(context.parameters))
 
     def apply(self, context: Context) -> None:
+        deposit = binding_deposit(context.parameters)
+        take(context, context.sender, deposit, ("key", self.new_key))
         old = account(context.view, context.sender)
         if old.key is not None:
-            retire(context.view, context.sender, old.key)
-        bind(context.view, context.sender, self.new_key)
+            retire(context.view, old.key)
+        bind(context.view, context.sender, self.new_key, deposit)
         ACCOUNTS.put(context.view, context.sender, replace(old, key=self.new_key, rotations=old.rotations + 1))
         context.emit("account.key_rotated", [("account", context.sender), ("key", self.new_key)])
 
 
-FAMILY = Family("accounts", (Transfer, SetProfile, RotateKey), {Subject.IDEMPOTENCY: forget})
+FAMILY = Family(
+    "accounts",
+    (Transfer, SetProfile, RotateKey),
+    {Subject.IDEMPOTENCY: forget},
+    deposits=held_in(ACCOUNTS, PROFILES, KEYS),
+)

@@ -8,13 +8,26 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from chain.action import Action, ActionList, Clock, Context, Family
-from chain.bank import account
+from chain.bank import account, require_funds
 from chain.crypto.address import KEY, MULTISIG, multisig_address
+from chain.deposit import give_back, held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.invariants import require
 from chain.keys import require_usable
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
-from chain.schema import Address, Hash, ListOf, Timestamp, Unsigned, Unsigned32, Unsigned64, record
+from chain.schema import (
+    U32,
+    U64,
+    Address,
+    Amount,
+    Hash,
+    ListOf,
+    Timestamp,
+    Unsigned,
+    Unsigned32,
+    Unsigned64,
+    record,
+)
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 
@@ -69,6 +82,8 @@ class Multisig:
     """Sorted, each once."""
     proposals: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_OPEN_PROPOSALS)] = ()
     """The open proposals, oldest first."""
+    deposit: Amount = 0
+    """Held for the record, which stays for ever; paid by the creator, and for more members by the account."""
 
 
 @record(version=1)
@@ -94,6 +109,8 @@ class Proposal:
     approvals: Annotated[tuple[Opinion, ...], ListOf(MAXIMUM_MEMBERS)]
     rejections: Annotated[tuple[Opinion, ...], ListOf(MAXIMUM_MEMBERS)]
     proposed_height: Unsigned64
+    deposit: Amount = 0
+    """Paid by the proposer; returned when the proposal is closed."""
 
     @property
     def weight(self) -> int:
@@ -126,6 +143,21 @@ def open_proposal(context: Context, proposal_id: bytes) -> Proposal:
     if proposal is None or context.time_ms >= proposal.expires_ms:
         raise ProposalClosed(proposal=proposal_id)
     return proposal
+
+
+LIST_ENTRY_BYTES = 36
+"""Of a proposal in the list of its account."""
+
+
+def _multisig_deposit(context: Context, threshold: int, members: tuple[bytes, ...]) -> int:
+    return storage_deposit(context.parameters, Multisig(threshold, members, deposit=U64))
+
+
+def _proposal_deposit(context: Context, proposal: Proposal, members: tuple[bytes, ...]) -> int:
+    """What a proposal costs, once every member has an opinion."""
+    opinions = tuple(Opinion(member, U32) for member in members)
+    fullest = replace(proposal, approvals=opinions, deposit=U64)
+    return storage_deposit(context.parameters, fullest, LIST_ENTRY_BYTES)
 
 
 def _opinion(view: View, member: bytes) -> Opinion:
@@ -189,10 +221,13 @@ class CreateMultisig(Action):
         if MULTISIGS.get(context.view, address) is not None:
             raise AccountExists(account=address)
         require_able(context, self.members)
+        require_funds(context.view, context.sender, 0, _multisig_deposit(context, self.threshold, self.members))
 
     def apply(self, context: Context) -> None:
         address = self._address(context)
-        MULTISIGS.put(context.view, address, Multisig(self.threshold, self.members))
+        deposit = _multisig_deposit(context, self.threshold, self.members)
+        take(context, context.sender, deposit, ("account", address))
+        MULTISIGS.put(context.view, address, Multisig(self.threshold, self.members, deposit=deposit))
         names = [("account", address), ("creator", context.sender), *(("member", m) for m in self.members)]
         context.emit("multisig.created", names, threshold=self.threshold)
 
@@ -223,11 +258,12 @@ class ProposeActions(Action):
             raise ProposalTimeRefused(minimum=context.time_ms + 1, maximum=context.time_ms + MAXIMUM_LIFETIME_MS)
         if len(multisig.proposals) >= MAXIMUM_OPEN_PROPOSALS:
             raise TooManyProposals(account=self.account, maximum=MAXIMUM_OPEN_PROPOSALS)
+        if multisig.threshold > 1:
+            deposit = _proposal_deposit(context, self._proposal(context), multisig.members)
+            require_funds(context.view, context.sender, 0, deposit)
 
-    def apply(self, context: Context) -> None:
-        multisig = read_multisig(context.view, self.account)
-        proposal_id = context.new_id("proposal")
-        proposal = Proposal(
+    def _proposal(self, context: Context) -> Proposal:
+        return Proposal(
             account=self.account,
             proposer=context.sender,
             actions=self.actions,
@@ -236,12 +272,19 @@ class ProposeActions(Action):
             rejections=(),
             proposed_height=context.block.height,
         )
+
+    def apply(self, context: Context) -> None:
+        multisig = read_multisig(context.view, self.account)
+        proposal_id = context.new_id("proposal")
+        proposal = self._proposal(context)
         names = [("proposal", proposal_id), ("account", self.account), ("proposer", context.sender)]
         context.emit("multisig.proposed", names, approvals=1, threshold=multisig.threshold)
         if multisig.threshold == 1:
             _execute(context, proposal_id, proposal)
             return
-        PROPOSALS.put(context.view, proposal_id, proposal)
+        deposit = _proposal_deposit(context, proposal, multisig.members)
+        take(context, context.sender, deposit, ("proposal", proposal_id))
+        PROPOSALS.put(context.view, proposal_id, replace(proposal, deposit=deposit))
         MULTISIGS.put(context.view, self.account, replace(multisig, proposals=(*multisig.proposals, proposal_id)))
         schedule(context, Clock.BLOCK, self.expires_ms, Subject.PROPOSAL, proposal_id)
 
@@ -347,14 +390,24 @@ class SetMembers(Action):
         if context.sender[0] != MULTISIG:
             raise NotAuthorized(needed="multisig account", account=context.sender)
         require_able(context, self.members)
+        require_funds(context.view, context.sender, 0, self._more_deposit(context))
+
+    def _more_deposit(self, context: Context) -> int:
+        """What more members cost than there were."""
+        old = read_multisig(context.view, context.sender)
+        before = _multisig_deposit(context, old.threshold, old.members)
+        return max(0, _multisig_deposit(context, self.threshold, self.members) - before)
 
     def apply(self, context: Context) -> None:
+        more = self._more_deposit(context)
+        take(context, context.sender, more, ("account", context.sender))
         for proposal_id in read_multisig(context.view, context.sender).proposals:
             proposal = PROPOSALS.get(context.view, proposal_id)
             if proposal is not None:
                 _close(context, proposal_id, proposal)
                 context.emit("multisig.voided", [("proposal", proposal_id), ("account", context.sender)])
-        MULTISIGS.put(context.view, context.sender, Multisig(self.threshold, self.members))
+        deposit = read_multisig(context.view, context.sender).deposit + more
+        MULTISIGS.put(context.view, context.sender, Multisig(self.threshold, self.members, deposit=deposit))
         names = [("account", context.sender), *(("member", member) for member in self.members)]
         context.emit("multisig.members_set", names, threshold=self.threshold)
 
@@ -371,6 +424,7 @@ def _execute(context: Context, proposal_id: bytes, proposal: Proposal) -> None:
 def _close(context: Context, proposal_id: bytes, proposal: Proposal) -> None:
     unschedule(context, Clock.BLOCK, proposal.expires_ms, Subject.PROPOSAL, proposal_id)
     PROPOSALS.delete(context.view, proposal_id)
+    give_back(context, proposal.proposer, proposal.deposit, ("proposal", proposal_id))
     multisig = read_multisig(context.view, proposal.account)
     left = tuple(other for other in multisig.proposals if other != proposal_id)
     MULTISIGS.put(context.view, proposal.account, replace(multisig, proposals=left))
@@ -400,4 +454,5 @@ FAMILY = Family(
     (CreateMultisig, ProposeActions, ApproveProposal, RejectProposal, SetMembers),
     {Subject.PROPOSAL: expire},
     (check_proposals,),
+    deposits=held_in(MULTISIGS, PROPOSALS),
 )

@@ -32,7 +32,7 @@ def get(read: Read, params: api.AccountParams) -> api.AccountView:
         sequence=held.sequence,
         next_sequence=max(held.sequence, read.context.mempool.next_sequence(address)),
         stake=_stake(read, address),
-        profile=read.show(profile) if profile else None,
+        profile=read.show(profile.profile) if profile else None,
         key=held.key.hex() if held.key else None,
         rotations=held.rotations,
     )

@@ -158,7 +158,7 @@ def get(read: Read, params: api.GpuParams) -> api.GpuDetails:
         as_of=read.as_of,
         view=view_of(read, gpu_id, gpu),
         maintenance=_windows(read, gpu),
-        provider_profile=read.show(profile) if profile else None,
+        provider_profile=read.show(profile.profile) if profile else None,
         rating=rating_of(read, hardware=gpu.hardware.hardware_hash),
     )
 

@@ -7,7 +7,7 @@ are for reading; a verifier takes nothing from them.
 from typing import Any
 
 from chain import interface as api
-from chain.actions.accounts import PROFILES, Profile
+from chain.actions.accounts import PROFILES, StoredProfile
 from chain.actions.multisig import MULTISIGS, PROPOSALS, Multisig, Proposal
 from chain.actions.reviews import REVIEWS, Review
 from chain.bank import ACCOUNTS, Account
@@ -31,7 +31,7 @@ from node.store_tables import AUTHORITY_SETS
 TABLES: dict[str, tuple[Table[Any], type[Any]]] = {
     "account": (ACCOUNTS, Account),
     "stake": (STAKES, Stake),
-    "profile": (PROFILES, Profile),
+    "profile": (PROFILES, StoredProfile),
     "gpu": (GPUS, Gpu),
     "booking": (BOOKINGS, Booking),
     "escrow": (ESCROWS, Escrow),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from chain.actions.accounts import PROFILES, Profile, SetProfile, Transfer
-from chain.bank import account, adjust, checked, credit, debit, totals
+from chain.actions.accounts import PROFILES, Profile, SetProfile, StoredProfile, Transfer
+from chain.bank import ACCOUNTS, Account, account, adjust, checked, credit, debit, totals
 from chain.crypto.address import MULTISIG, module_address
 from chain.errors import AmountOverflow, InsufficientFunds, InvalidField
 from chain.schema import COIN, U64
@@ -81,11 +81,11 @@ class TestProfile:
     def test_is_set_and_replaced(self, ledger: Ledger) -> None:
         first = Profile("Alice", "alice@example.org", b"\x01" * 32)
         result = ledger.do(ALICE, SetProfile(first))
-        assert PROFILES.get(ledger.view, ALICE.address) == first
+        assert PROFILES.get(ledger.view, ALICE.address) == StoredProfile(first, 0)
         assert [event.kind for event in result.events] == ["account.profile_set"]
-        second = Profile("", "", None)
+        second = Profile("Alice", "", None)
         ledger.do(ALICE, SetProfile(second))
-        assert PROFILES.get(ledger.view, ALICE.address) == second
+        assert PROFILES.get(ledger.view, ALICE.address) == StoredProfile(second, 0)
         assert PROFILES.get(ledger.view, BOB.address) is None
 
 
@@ -94,6 +94,7 @@ class TestBank:
 
     def test_no_credit_beyond_64_bits(self) -> None:
         view = View(MemoryReader())
+        ACCOUNTS.put(view, ALICE.address, Account())
         credit(view, ALICE.address, U64)
         with pytest.raises(AmountOverflow):
             credit(view, ALICE.address, 1)
@@ -101,6 +102,7 @@ class TestBank:
 
     def test_no_debit_below_zero(self) -> None:
         view = View(MemoryReader())
+        ACCOUNTS.put(view, ALICE.address, Account())
         credit(view, ALICE.address, 5)
         with pytest.raises(InsufficientFunds) as caught:
             debit(view, ALICE.address, 6)

@@ -4,7 +4,7 @@ import pytest
 
 from chain import stake as stakes
 from chain.actions.staking import MAXIMUM_LOCK_SECONDS, AddStake, RemoveStake
-from chain.bank import TOTALS, Totals, account, totals
+from chain.bank import ACCOUNTS, TOTALS, Account, Totals, account, totals
 from chain.errors import InsufficientCollateral, InvalidField
 from chain.schema import COIN, U64
 from chain.stake import Stake, stake_of
@@ -154,6 +154,7 @@ class TestCollateral:
 
     def test_forfeited_collateral_goes_to_the_beneficiary(self, view: View) -> None:
         TOTALS.put(view, Totals(staked=10))
+        ACCOUNTS.put(view, BOB.address, Account())
         stakes.reserve(view, ALICE.address, 4)
         assert stakes.forfeit(view, ALICE.address, 3, BOB.address) == 3
         assert stake_of(view, ALICE.address) == Stake(amount=7, collateral=1)

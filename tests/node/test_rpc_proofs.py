@@ -60,6 +60,7 @@ async def test_account_proof_shows_what_the_node_says(node: RpcNode) -> None:
         "sequence": 0,
         "key": None,
         "rotations": 0,
+        "deposit": "0",
     }
 
 
