@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Annotated
 
-from chain import escrow, stake
+from chain import escrow, reputation, stake
 from chain.action import Clock, Context
 from chain.clocks import block_instant, live_before, live_instant
 from chain.errors import NotFound
-from chain.inventory import prolong, read_gpu, vacate
+from chain.inventory import hardware_of, models_of, prolong, read_gpu, vacate
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
@@ -30,6 +30,7 @@ from chain.schema import (
 )
 from chain.state.tables import Table, TableId
 from chain.state.view import View
+from chain.trades import record_trade
 
 MAXIMUM_GPUS = 16
 HOUR_MS = 3_600_000
@@ -239,6 +240,7 @@ def _leave_calendar(context: Context, booking: Booking) -> None:
 
 def _no_show(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The provider never came: the renter gets the money back, and the collateral slice on top."""
+    remember(context, booking, no_shows=1)
     return _finish_unused(context, booking_id, booking, BookingStatus.NO_SHOW, "no_show", forfeited=booking.collateral)
 
 
@@ -251,6 +253,8 @@ def cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The renter cancels before the start: its charge is paid, the rest returns."""
     gross = booking.cost * leaving_charge(booking, context.time_ms) // 10_000
     escrow.pay(context, booking_id, booking.provider, gross)
+    remember(context, booking, cancelled=1)
+    remember_earnings(context, booking_id, booking)
     ended = replace(booking, gross=gross)
     return _finish_unused(context, booking_id, ended, BookingStatus.CANCELLED, "cancelled", forfeited=0)
 
@@ -265,7 +269,16 @@ def _finish_unused(
     stake.free(context.view, booking.provider, booking.collateral - forfeited)
     done = replace(booking, status=status, ended_ms=context.time_ms, closed_height=context.block.height)
     BOOKINGS.put(context.view, booking_id, done)
-    context.emit(f"booking.{what}", subjects(booking_id, done), gross=done.gross, refund=refund, forfeited=paid)
+    settled = escrow.escrow_of(context.view, booking_id)
+    context.emit(
+        f"booking.{what}",
+        subjects(booking_id, done),
+        gross=done.gross,
+        refund=refund,
+        forfeited=paid,
+        net=settled.net,
+        fee=settled.fee,
+    )
     return done
 
 
@@ -286,11 +299,13 @@ def provider_cancel(context: Context, booking_id: bytes, booking: Booking) -> Bo
     if booking.status is BookingStatus.ACTIVE:
         paid = stake.forfeit(context.view, booking.provider, booking.collateral, booking.renter)
         context.emit("booking.collateral_forfeited", subjects(booking_id, booking), forfeited=paid)
+        remember(context, booking, cancelled_late=1)
         unsecured = replace(booking, collateral=0)
         gross = earned_until(booking, context.time_ms)
         return end(context, booking_id, unsecured, context.time_ms, gross, "provider_cancelled")
     in_time = context.time_ms < booking.start_ms - booking.notice_seconds * 1_000
     forfeited = booking.collateral // 2 if in_time else booking.collateral
+    remember(context, booking, **{"cancelled_in_time" if in_time else "cancelled_late": 1})
     return _finish_unused(
         context, booking_id, booking, BookingStatus.PROVIDER_CANCELLED, "provider_cancelled", forfeited=forfeited
     )
@@ -338,6 +353,8 @@ def end(context: Context, booking_id: bytes, booking: Booking, time_ms: int, gro
     net, fee = pay_matured(context, booking_id, closing)
     schedule(context, Clock.LIVE, payment_live_ms, Subject.BOOKING, booking_id)
     context.emit(f"booking.{what}", subjects(booking_id, closing), gross=gross, refund=refund, net=net, fee=fee)
+    if what in ("completed", "released"):
+        remember(context, booking, **{what: 1})
     return closing
 
 
@@ -346,6 +363,7 @@ def close(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     _unschedule(context, booking_id, booking)
     net, fee = escrow.pay(context, booking_id, booking.provider, booking.gross)
     stake.free(context.view, booking.provider, booking.collateral)
+    remember_earnings(context, booking_id, booking)
     closed = replace(booking, status=BookingStatus.CLOSED, closed_height=context.block.height)
     BOOKINGS.put(context.view, booking_id, closed)
     context.emit("booking.closed", subjects(booking_id, closed), net=net, fee=fee)
@@ -355,3 +373,22 @@ def close(context: Context, booking_id: bytes, booking: Booking) -> Booking:
 def gpu_is_offline(context: Context, booking: Booking) -> bool:
     """Whether any of its GPUs has missed its heartbeat."""
     return any(context.live_ms >= read_gpu(context.view, gpu_id).offline_live_ms for gpu_id in booking.gpus)
+
+
+def remember(context: Context, booking: Booking, **happened: int) -> None:
+    """Count for the reputation of the provider and of each device what became of a booking."""
+    reputation.count(context.view, booking.provider, hardware_of(context.view, booking.gpus), **happened)
+
+
+def remember_earnings(context: Context, booking_id: bytes, booking: Booking) -> None:
+    """A booking is paid in full: count it for the reputation, and as a deal of the market if GPU time was sold.
+
+    The time that was sold is the part of the booking that was paid, so its price is the booking's rate.
+    """
+    paid = escrow.escrow_of(context.view, booking_id)
+    hardware = hardware_of(context.view, booking.gpus)
+    reputation.count_earnings(context.view, booking.provider, hardware, paid.gross, paid.fee)
+    if booking.ended_ms is not None and booking.cost:
+        gpu_ms = len(booking.gpus) * (booking.end_ms - booking.start_ms) * paid.gross // booking.cost
+        models = models_of(context.view, booking.gpus)
+        record_trade(context, models, booking.ended_ms, gpu_ms, paid.gross, paid.fee)

@@ -4,11 +4,12 @@ A GPU's calendar is a table of intervals ordered by start, so two bookings overl
 conflict is found with one look at the last interval that starts before the wanted end.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Annotated
 
-from chain import stake
+from chain import reputation, stake
 from chain.action import DUE_HANDLERS, Clock, Context
 from chain.errors import LedgerError, NotFound
 from chain.schedule import Subject, schedule, unschedule
@@ -106,6 +107,8 @@ class Gpu:
     """Intervals in its calendar, claimed jobs and maintenance included."""
     maintenance: Annotated[tuple[Hash, ...], ListOf(MAXIMUM_MAINTENANCE)] = ()
     """Windows that its owner has set and that are not over, in the order in which they were set."""
+    since_live_ms: Timestamp = 0
+    """Live time since which it has been online, or offline."""
 
 
 @record(version=1)
@@ -145,7 +148,8 @@ def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
     gpu = read_gpu(context.view, gpu_id)
     if gpu.status is GpuStatus.ACTIVE and context.live_ms >= gpu.offline_live_ms:
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
-        gpu = replace(gpu, status=GpuStatus.OFFLINE)
+        remember_uptime(context.view, gpu, gpu.offline_live_ms)
+        gpu = replace(gpu, status=GpuStatus.OFFLINE, since_live_ms=gpu.offline_live_ms)
         GPUS.put(context.view, gpu_id, gpu)
         context.emit("gpu.offline", [("gpu", gpu_id), ("provider", gpu.owner)])
     return gpu
@@ -157,6 +161,8 @@ def record_heartbeat(context: Context, gpu_id: bytes) -> None:
     if gpu.status is GpuStatus.ACTIVE:
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
     elif gpu.status is GpuStatus.OFFLINE:
+        remember_uptime(context.view, gpu, context.live_ms)
+        gpu = replace(gpu, since_live_ms=context.live_ms)
         context.emit("gpu.online", [("gpu", gpu_id), ("provider", gpu.owner)])
     status = GpuStatus.ACTIVE if gpu.status is GpuStatus.OFFLINE else gpu.status
     offline_live_ms = context.live_ms + context.parameters.heartbeat_timeout_seconds * 1_000
@@ -167,6 +173,24 @@ def record_heartbeat(context: Context, gpu_id: bytes) -> None:
     )
     if status is GpuStatus.ACTIVE:
         schedule(context, Clock.LIVE, offline_live_ms, Subject.GPU, gpu_id)
+
+
+def remember_uptime(view: View, gpu: Gpu, until_live_ms: int) -> None:
+    """A stretch of being online, or offline, is over: it counts for the owner and the device."""
+    spent = "offline_ms" if gpu.status is GpuStatus.OFFLINE else "online_ms"
+    reputation.count(view, gpu.owner, (gpu.hardware.hardware_hash,), **{spent: until_live_ms - gpu.since_live_ms})
+
+
+def hardware_of(view: View, gpus: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The hardware hashes of those GPUs that are known."""
+    listed = (GPUS.get(view, gpu_id) for gpu_id in gpus)
+    return tuple(gpu.hardware.hardware_hash for gpu in listed if gpu is not None)
+
+
+def models_of(view: View, gpus: Iterable[bytes]) -> frozenset[str]:
+    """The models of those GPUs that are known."""
+    listed = (GPUS.get(view, gpu_id) for gpu_id in gpus)
+    return frozenset(gpu.hardware.model for gpu in listed if gpu is not None)
 
 
 def find_conflict(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Annotated
 
-from chain import escrow, stake
+from chain import escrow, reputation, stake
 from chain.action import Clock, Context
 from chain.booking import BookingStatus, current_booking
 from chain.crypto.hashing import tagged_hash
 from chain.errors import NotFound
-from chain.inventory import vacate
+from chain.inventory import hardware_of, models_of, vacate
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
@@ -34,6 +34,7 @@ from chain.schema import (
 )
 from chain.state.tables import Table, TableId
 from chain.state.view import View
+from chain.trades import record_trade
 
 MAXIMUM_ATTEMPTS = 3
 
@@ -111,7 +112,7 @@ class Claim:
 
     provider: Address
     gpu: Hash | None
-    """The GPU whose time it takes; none for a job inside a booking."""
+    """The GPU whose time it takes until it is delivered; none for a job inside a booking."""
     collateral: Amount
     claimed_ms: Timestamp
     deadline_live_ms: Timestamp
@@ -216,7 +217,9 @@ def _pay(context: Context, job_id: bytes, job: Job, claim: Claim, units: int) ->
     """Pay the claimer for `units` of this attempt, counting what earlier attempts were paid."""
     if job.booking is not None:
         return 0, 0
-    return escrow.pay(context, job_id, claim.provider, (job.units_done + units) * job.unit_price)
+    net, fee = escrow.pay(context, job_id, claim.provider, (job.units_done + units) * job.unit_price)
+    reputation.count_earnings(context.view, claim.provider, _hardware(context, claim), net + fee, fee)
+    return net, fee
 
 
 def start_work(context: Context, job_id: bytes, job: Job) -> Job:
@@ -250,6 +253,7 @@ def accept_delivery(context: Context, job_id: bytes, job: Job) -> Job:
     accepted = replace(job, claim=replace(claim, units_accepted=claim.units_total))
     context.emit("job.paid", subjects(job_id, job), units=claim.units_total, net=net, fee=fee)
     stake.free(context.view, claim.provider, claim.collateral)
+    remember_delivery(context, job_id, accepted, claim)
     return _finish(context, job_id, accepted, JobStatus.ACCEPTED, "accepted")
 
 
@@ -260,6 +264,8 @@ def end_attempt(context: Context, job_id: bytes, job: Job, claim: Claim, forfeit
     paid = stake.forfeit(context.view, claim.provider, forfeited, job.renter)
     stake.free(context.view, claim.provider, claim.collateral - forfeited)
     context.emit(f"job.{why}", subjects(job_id, job), units=claim.units_accepted, forfeited=paid)
+    if why in ("failed", "timed_out"):
+        reputation.count(context.view, claim.provider, _hardware(context, claim), **{f"jobs_{why}": 1})
     tried = (*job.tried, claim.provider)
     open_again = replace(
         job, status=JobStatus.OPEN, tried=tried, units_done=job.units_done + claim.units_accepted, claim=None
@@ -290,7 +296,7 @@ def deliver(context: Context, job_id: bytes, job: Job, claim: Claim) -> Job:
     delivered = replace(
         job,
         status=JobStatus.DELIVERED,
-        claim=replace(claim, gpu=None),
+        claim=claim,
         acceptance_live_ms=acceptance_live_ms,
         ended_ms=context.time_ms,
     )
@@ -327,3 +333,19 @@ def unschedule_job(context: Context, job_id: bytes, job: Job) -> None:
 def _leave_calendar(context: Context, claim: Claim) -> None:
     if claim.gpu is not None:
         vacate(context, claim.gpu, claim.claimed_ms)
+
+
+def _hardware(context: Context, claim: Claim) -> tuple[bytes, ...]:
+    return () if claim.gpu is None else hardware_of(context.view, (claim.gpu,))
+
+
+def remember_delivery(context: Context, job_id: bytes, job: Job, claim: Claim) -> None:
+    """An accepted job counts for the reputation and, if it took a GPU's time, as a deal of the market."""
+    reputation.count(context.view, claim.provider, _hardware(context, claim), jobs_accepted=1)
+    if claim.gpu is None or job.booking is not None or job.ended_ms is None:
+        return
+    gpu_seconds = job.unit is Unit.GPU_SECOND
+    gpu_ms = claim.units_total * 1_000 if gpu_seconds else job.ended_ms - claim.claimed_ms
+    gross = claim.units_total * job.unit_price
+    fee = gross * escrow.escrow_of(context.view, job_id).fee_rate // 10_000
+    record_trade(context, models_of(context.view, (claim.gpu,)), job.ended_ms, gpu_ms, gross, fee)

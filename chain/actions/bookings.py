@@ -29,10 +29,13 @@ from chain.booking import (
 )
 from chain.crypto.hashing import sha256
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
+from chain.invariants import require
 from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, require_vacant
 from chain.reservation import BookingTimeRefused, Plan, TermsMoved
-from chain.schedule import Subject, schedule
+from chain.schedule import Subject, is_scheduled, schedule
 from chain.schema import Amount, Hash, ListOf, Octets, PublicKey, Seconds, Timestamp, Unsigned32, record
+from chain.state.view import View
+from chain.trades import HOUR_MS, MIXED, TRADES, expire_trades, expires_ms, price_step, split_key
 
 
 class WrongBookingStatus(LedgerError):
@@ -65,7 +68,7 @@ class Reserve(Action):
     """X25519 key to which the provider seals the access details."""
 
     def weight(self) -> int:
-        return 25 + 5 * len(self.gpus)
+        return 30 + 8 * len(self.gpus)
 
     def validate(self) -> None:
         if len(set(self.gpus)) != len(self.gpus):
@@ -140,7 +143,7 @@ class Release(Action):
 
     code: ClassVar[int] = 32
     name: ClassVar[str] = "booking.release"
-    base_weight: ClassVar[int] = 35
+    base_weight: ClassVar[int] = 47
 
     booking: Hash
 
@@ -160,7 +163,7 @@ class Confirm(Action):
 
     code: ClassVar[int] = 33
     name: ClassVar[str] = "booking.confirm"
-    base_weight: ClassVar[int] = 8
+    base_weight: ClassVar[int] = 22
 
     booking: Hash
 
@@ -178,7 +181,7 @@ class Cancel(Action):
 
     code: ClassVar[int] = 34
     name: ClassVar[str] = "booking.cancel"
-    base_weight: ClassVar[int] = 35
+    base_weight: ClassVar[int] = 47
 
     booking: Hash
 
@@ -259,7 +262,7 @@ class ProviderCancel(Action):
 
     code: ClassVar[int] = 36
     name: ClassVar[str] = "booking.provider_cancel"
-    base_weight: ClassVar[int] = 40
+    base_weight: ClassVar[int] = 52
 
     booking: Hash
 
@@ -280,7 +283,7 @@ class Settle(Action):
 
     code: ClassVar[int] = 37
     name: ClassVar[str] = "booking.settle"
-    base_weight: ClassVar[int] = 35
+    base_weight: ClassVar[int] = 60
 
     booking: Hash
 
@@ -294,8 +297,20 @@ class Settle(Action):
             context.emit("booking.settled", subjects(self.booking, booking), net=net, fee=fee)
 
 
+def check_trades(view: View) -> None:
+    """Each record of trades is of something paid, at the step of its price, and has its deadline."""
+    for key, found in TRADES.scan(view):
+        model, day, step = split_key(key)
+        require(min(found.deals, found.gpu_ms, found.fee) > 0, "trades are of what was paid", id=key)
+        price = found.gross * HOUR_MS // found.gpu_ms
+        require(step == (0 if model == MIXED else price_step(price)), "trades lie at the step of their price", id=key)
+        waiting = is_scheduled(view, Clock.BLOCK, expires_ms(day), Subject.TRADE, key)
+        require(waiting, "trades have their deadline", id=key)
+
+
 FAMILY = Family(
     "bookings",
     (Reserve, Activate, Release, Confirm, Cancel, Extend, ProviderCancel, Settle),
-    {Subject.BOOKING: advance},
+    {Subject.BOOKING: advance, Subject.TRADE: expire_trades},
+    (check_trades,),
 )

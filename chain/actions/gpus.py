@@ -26,9 +26,11 @@ from chain.inventory import (
     finish_retirement,
     read_gpu,
     record_heartbeat,
+    remember_uptime,
     require_vacant,
 )
 from chain.maintenance import begin, current_maintenance, end_overdue, finish
+from chain.reputation import open_reputation
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64, record
 from chain.state.tables import Table, TableId
@@ -100,7 +102,7 @@ class RegisterGpu(Action):
 
     code: ClassVar[int] = 20
     name: ClassVar[str] = "gpu.register"
-    base_weight: ClassVar[int] = 10
+    base_weight: ClassVar[int] = 12
 
     hardware: Hardware
     terms: Terms
@@ -141,7 +143,9 @@ class RegisterGpu(Action):
             registered_height=context.block.height,
             heartbeat_live_ms=context.live_ms,
             offline_live_ms=offline_live_ms,
+            since_live_ms=context.live_ms,
         )
+        open_reputation(context.view, context.sender, self.hardware.hardware_hash)
         GPUS.put(context.view, gpu_id, gpu)
         schedule(context, Clock.LIVE, offline_live_ms, Subject.GPU, gpu_id)
         context.emit(
@@ -180,7 +184,7 @@ class Heartbeat(Action):
     gpus: Annotated[tuple[Hash, ...], ListOf(100, 1)]
 
     def weight(self) -> int:
-        return 7 * len(self.gpus)
+        return 8 * len(self.gpus)
 
     def validate(self) -> None:
         if len(set(self.gpus)) != len(self.gpus):
@@ -203,7 +207,7 @@ class RetireGpu(Action):
 
     code: ClassVar[int] = 22
     name: ClassVar[str] = "gpu.retire"
-    base_weight: ClassVar[int] = 4
+    base_weight: ClassVar[int] = 6
 
     gpu: Hash
 
@@ -216,6 +220,7 @@ class RetireGpu(Action):
             finish(context, maintenance_id)
         gpu = current_gpu(context, self.gpu)
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, self.gpu)
+        remember_uptime(context.view, gpu, context.live_ms)
         GPUS.put(context.view, self.gpu, replace(gpu, status=GpuStatus.RETIRING))
         context.emit("gpu.retiring", [("gpu", self.gpu), ("provider", gpu.owner)], open_bookings=gpu.open_bookings)
         if gpu.open_bookings == 0:

@@ -80,7 +80,7 @@ class SubmitJob(Action):
 
     code: ClassVar[int] = 40
     name: ClassVar[str] = "job.submit"
-    base_weight: ClassVar[int] = 10
+    base_weight: ClassVar[int] = 15
 
     kind: Annotated[str, String(32, 1)]
     input_hash: Hash
@@ -309,7 +309,7 @@ class AcceptJob(Action):
 
     code: ClassVar[int] = 44
     name: ClassVar[str] = "job.accept"
-    base_weight: ClassVar[int] = 12
+    base_weight: ClassVar[int] = 16
 
     job: Hash
     receipt_hash: Hash
@@ -337,7 +337,7 @@ class FailJob(Action):
 
     code: ClassVar[int] = 45
     name: ClassVar[str] = "job.fail"
-    base_weight: ClassVar[int] = 20
+    base_weight: ClassVar[int] = 23
 
     job: Hash
     reason: Annotated[str, String(200)] = ""

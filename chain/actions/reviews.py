@@ -12,8 +12,9 @@ from chain.clocks import live_instant
 from chain.crypto.hashing import sha256
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import ESCROWS
-from chain.inventory import GPUS
+from chain.inventory import hardware_of
 from chain.job import JOBS, JobStatus, current_job
+from chain.reputation import count_rating
 from chain.schema import (
     Address,
     Amount,
@@ -25,7 +26,6 @@ from chain.schema import (
     record,
 )
 from chain.state.tables import Table, TableId
-from chain.state.view import View
 
 MAXIMUM_COMMENT_BYTES = 500
 Rating = Annotated[int, Unsigned(5, 1)]
@@ -88,7 +88,7 @@ class SubmitReview(Action):
 
     code: ClassVar[int] = 50
     name: ClassVar[str] = "review.submit"
-    base_weight: ClassVar[int] = 10
+    base_weight: ClassVar[int] = 24
 
     subject: Hash
     """The booking or job."""
@@ -109,10 +109,11 @@ class SubmitReview(Action):
 
     def apply(self, context: Context) -> None:
         deal = _deal(context, self.subject)
+        hardware = hardware_of(context.view, deal.gpus)
         review = Review(
             author=context.sender,
             provider=deal.provider,
-            hardware=_hardware(context.view, deal.gpus),
+            hardware=hardware,
             gpus=deal.gpus,
             rating=self.rating,
             comment_hash=sha256(self.comment.encode()),
@@ -122,6 +123,7 @@ class SubmitReview(Action):
             time_ms=context.time_ms,
         )
         REVIEWS.put(context.view, self.subject, review)
+        count_rating(context.view, deal.provider, hardware, self.rating, deal.fee)
         names = [("subject", self.subject), ("renter", context.sender), ("provider", deal.provider)]
         names += [("gpu", gpu_id) for gpu_id in deal.gpus]
         context.emit("review.submitted", names, rating=self.rating, paid=deal.paid)
@@ -174,7 +176,8 @@ def _deal(context: Context, subject: bytes) -> _Deal:
         party = job.renter == context.sender
         finished = job.status is JobStatus.ACCEPTED
         provider = b"" if job.claim is None else job.claim.provider
-        gpus, ended_ms = (), job.ended_ms
+        gpus = () if job.claim is None or job.claim.gpu is None else (job.claim.gpu,)
+        ended_ms = job.ended_ms
     else:
         raise NotFound(kind="booking or job", id=subject)
     if not party:
@@ -183,11 +186,6 @@ def _deal(context: Context, subject: bytes) -> _Deal:
     if not finished or escrow is None or escrow.gross == 0:
         raise NotEligibleToReview(subject=subject, reason="it is not finished and paid")
     return _Deal(provider, gpus, escrow.gross, escrow.fee, ended_ms or 0)
-
-
-def _hardware(view: View, gpus: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    listed = (GPUS.get(view, gpu_id) for gpu_id in gpus)
-    return tuple(gpu.hardware.hardware_hash for gpu in listed if gpu is not None)
 
 
 FAMILY = Family("reviews", (SubmitReview, ReplyToReview))

@@ -177,7 +177,7 @@ class TestProviderCancel:
         (event,) = result.events
         assert (event.kind, dict(event.amounts)) == (
             "booking.provider_cancelled",
-            {"gross": 0, "refund": full_cost(rate, 601), "forfeited": forfeited},
+            {"gross": 0, "refund": full_cost(rate, 601), "forfeited": forfeited, "net": 0, "fee": 0},
         )
 
     @pytest.mark.parametrize(("before_ms", "within"), [(1, False), (0, True)])

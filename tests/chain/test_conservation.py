@@ -18,10 +18,12 @@ from chain.escrow import ESCROWS
 from chain.invariants import check_all
 from chain.inventory import GPUS
 from chain.parameters import read_parameters
+from chain.reputation import REPUTATIONS
 from chain.schedule import DUE, Subject, schedule
 from chain.schema import COIN
 from chain.stake import STAKES
 from chain.state.view import View
+from chain.trades import TRADES
 from chain.transaction import Transaction
 from chain.transition import apply_block
 from tests.conftest import EXTENDED
@@ -127,6 +129,8 @@ def settled(view: View) -> dict[str, object]:
         "bookings": {key: timeless(booking) for key, booking in BOOKINGS.scan(view)},
         "gpus": dict(GPUS.scan(view)),
         "totals": totals(view),
+        "reputations": dict(REPUTATIONS.scan(view)),
+        "trades": dict(TRADES.scan(view)),
     }
 
 

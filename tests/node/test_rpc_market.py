@@ -428,17 +428,18 @@ async def test_reviews_show_comment_rating_and_what_was_paid(shop: Shop) -> None
         ("review.list", {"gpu": gpu}),
     ):
         found = await shop.call(method, **params)
-        (review,) = found["items"]
+        of_job, review = found["items"]
         assert (review["id"], review["comment"], review["review"]["rating"]) == (booking, "Fast, no surprises.", 4)
-        assert (found["rating"]["reviews"], found["rating"]["average_hundredths"]) == (1, 400)
+        assert (of_job["id"], of_job["review"]["gpus"], of_job["review"]["rating"]) == (job, [gpu], 5)
+        assert (found["rating"]["reviews"], found["rating"]["average_hundredths"]) == (2, 450)
         assert int(found["rating"]["fees"]) > 0
     by_provider = await everything(shop, "review.list", provider=shop.text(PROVIDER.address))
     assert [review["id"] for review in by_provider] == [job, booking]
     assert await everything(shop, "review.list", reviewer=shop.text(OTHER.address)) == []
-    assert (await shop.call("gpu.get", gpu=gpu))["rating"]["reviews"] == 1
+    assert (await shop.call("gpu.get", gpu=gpu))["rating"]["reviews"] == 2
     assert [review["reply"] for review in by_provider] == [None, None]
     await shop.do(PROVIDER, ReplyToReview(bytes.fromhex(booking), "Thank you."))
-    (review,) = (await shop.call("review.list", gpu=gpu))["items"]
+    _, review = (await shop.call("review.list", gpu=gpu))["items"]
     assert (review["comment"], review["reply"]) == ("Fast, no surprises.", "Thank you.")
     assert review["review"]["reply_txid"]
 

@@ -1,0 +1,345 @@
+"""Reputation: what counts, for whom, and that ratings weigh by what was paid."""
+
+import random
+from collections import Counter, defaultdict
+
+import pytest
+
+from chain import reputation
+from chain.actions.bookings import Activate, Cancel, Confirm, ProviderCancel
+from chain.actions.gpus import Heartbeat, RegisterGpu, RetireGpu
+from chain.actions.jobs import AcceptJob, FailJob
+from chain.actions.reviews import SubmitReview
+from chain.actions.staking import AddStake
+from chain.booking import BOOKINGS, BookingStatus
+from chain.inventory import GPUS, hardware_of
+from chain.parameters import Parameters
+from chain.reputation import COUNTERS, REPUTATIONS, Reputation, note_dispute_lost, reputation_of
+from chain.result import Event
+from chain.schema import COIN, U64
+from chain.state.view import MemoryReader, View
+from tests.chain.test_jobs import Workshop
+from tests.economy import PARAMETERS, Economy, run
+from tests.ledger import Person
+from tests.market import PRICE, Market, altered, hardware, terms
+
+HEARTBEAT = altered(Parameters(), heartbeat_timeout_seconds=100)
+
+
+def counted(market: Market, gpu: int | None = None) -> dict[str, int]:
+    """The counters that are not zero, of the provider or of one of the devices, without time online."""
+    subject = market.provider.address if gpu is None else hardware(str(gpu)).hardware_hash
+    found = reputation_of(market.view, subject)
+    return {
+        name: getattr(found, name)
+        for name in COUNTERS
+        if getattr(found, name) and name not in ("online_ms", "offline_ms")
+    }
+
+
+def everywhere(market: Market) -> dict[str, int]:
+    """The counters of the provider, which must be those of his only device."""
+    found = counted(market)
+    assert counted(market, 0) == found
+    return found
+
+
+class TestBookings:
+    def test_completed(self) -> None:
+        market = Market()
+        market.active(seconds=3_600)
+        market.wait(3_600_000 - 1_000)
+        assert everywhere(market) == {}
+        market.wait(1_000)
+        assert everywhere(market) == {"completed": 1}
+        market.wait(300_000)
+        assert everywhere(market) == {"completed": 1, "gross": PRICE, "fee": PRICE // 50}
+
+    def test_released(self) -> None:
+        market = Market()
+        booking_id = market.active(seconds=3_600)
+        market.release(booking_id)
+        assert everywhere(market) == {"released": 1}
+        market.confirm(booking_id)
+        escrow = market.escrow(booking_id)
+        assert everywhere(market) == {"released": 1, "gross": escrow.gross, "fee": escrow.fee}
+
+    def test_cancelled_by_the_renter(self) -> None:
+        market = Market()
+        market.cancel(market.reserve(after_seconds=100))
+        assert everywhere(market) == {"cancelled": 1, "gross": PRICE // 100, "fee": PRICE // 5_000}
+
+    def test_no_show(self) -> None:
+        market = Market()
+        market.reserve()
+        market.wait(60_000)
+        assert everywhere(market) == {"no_shows": 1}
+
+    def test_the_time_passed_in_an_outage_is_nobodys_fault(self) -> None:
+        market = Market()
+        booking_id = market.reserve(after_seconds=60, seconds=60)
+        market.block(after_ms=10_000_000)
+        assert market.booking(booking_id).status is BookingStatus.CANCELLED
+        assert everywhere(market) == {}
+
+    @pytest.mark.parametrize(
+        ("after_seconds", "activated", "expected"),
+        [(3_601, False, "cancelled_in_time"), (3_600, False, "cancelled_late"), (3_601, True, "cancelled_late")],
+    )
+    def test_given_up_by_the_provider(self, after_seconds: int, activated: bool, expected: str) -> None:
+        market = Market(offer=terms(notice=3_600))
+        waited = 1 if activated else 0
+        booking_id = market.reserve(after_seconds=after_seconds + waited)
+        if activated:
+            market.activate(booking_id)
+        market.do(market.provider, ProviderCancel(booking_id), after_ms=1)
+        assert set(everywhere(market)) == {expected}
+
+    def test_several_devices_share_what_was_earned(self) -> None:
+        market = Market(gpus=3)
+        booking_id = market.active(seconds=3_600)
+        market.wait(3_600_000)
+        market.confirm(booking_id)
+        gross, fee = 3 * PRICE, 3 * PRICE // 50
+        assert counted(market) == {"completed": 1, "gross": gross, "fee": fee}
+        for gpu in range(3):
+            assert counted(market, gpu) == {"completed": 1, "gross": gross // 3, "fee": fee // 3}
+
+    def test_a_dispute_that_was_lost(self) -> None:
+        market = Market()
+        view = market.view
+        note_dispute_lost(view, market.provider.address, hardware_of(view, market.gpus))
+        market.reader.apply(view.changes())
+        assert everywhere(market) == {"disputes_lost": 1}
+
+
+class TestJobs:
+    def test_accepted(self) -> None:
+        shop = Workshop()
+        job_id, latest = shop.delivered()
+        shop.do(shop.renter, AcceptJob(job_id, latest))
+        assert everywhere(shop) == {"jobs_accepted": 1, "gross": 5 * COIN, "fee": COIN // 10}
+
+    def test_failed_after_part_of_it_was_paid(self) -> None:
+        shop = Workshop()
+        job_id = shop.shared()
+        shop.do(shop.renter, AcceptJob(job_id, shop.report(job_id, 20)))
+        shop.do(shop.provider, FailJob(job_id))
+        assert everywhere(shop) == {"jobs_failed": 1, "gross": 2 * COIN, "fee": COIN // 25}
+
+    def test_timed_out(self) -> None:
+        shop = Workshop()
+        shop.shared()
+        shop.wait(120_000)
+        assert everywhere(shop) == {"jobs_timed_out": 1}
+
+    def test_a_payload_that_was_not_shared_is_not_the_providers_fault(self) -> None:
+        shop = Workshop()
+        shop.claimed()
+        shop.wait(60_000)
+        assert everywhere(shop) == {}
+
+    def test_inside_a_booking_it_counts_for_the_provider_alone(self) -> None:
+        shop = Workshop()
+        job_id = shop.shared(booking=shop.active(), unit_price=0)
+        shop.do(shop.renter, AcceptJob(job_id, shop.report(job_id, 1, final=True)))
+        assert (counted(shop), counted(shop, 0)) == ({"jobs_accepted": 1}, {})
+
+
+class TestUptime:
+    def online(self, market: Market) -> tuple[int, int]:
+        found = reputation_of(market.view, market.provider.address)
+        device = reputation_of(market.view, hardware("0").hardware_hash)
+        assert (device.online_ms, device.offline_ms) == (found.online_ms, found.offline_ms)
+        return found.online_ms, found.offline_ms
+
+    def test_until_the_timeout_and_back_again(self) -> None:
+        market = Market(parameters=HEARTBEAT)
+        market.do(market.provider, Heartbeat(market.gpus), after_ms=10_000)
+        market.wait(99_000)
+        assert self.online(market) == (0, 0)
+        market.wait(2_000)
+        assert self.online(market) == (110_000, 0)
+        market.do(market.provider, Heartbeat(market.gpus), after_ms=9_000)
+        assert self.online(market) == (110_000, 10_000)
+        market.do(market.provider, RetireGpu(market.gpus[0]), after_ms=7_000)
+        assert self.online(market) == (117_000, 10_000)
+
+    def test_an_outage_of_the_chain_is_no_time_offline(self) -> None:
+        market = Market(parameters=HEARTBEAT)
+        market.block(after_ms=3_600_000)
+        market.do(market.provider, RetireGpu(market.gpus[0]), after_ms=1_000)
+        assert self.online(market) == (HEARTBEAT.maximum_gap_ms + 1_000, 0)
+
+    def test_retired_while_offline(self) -> None:
+        market = Market(parameters=HEARTBEAT)
+        market.wait(150_000)
+        market.do(market.provider, RetireGpu(market.gpus[0]), after_ms=1_000)
+        assert self.online(market) == (100_000, 51_000)
+
+    def test_it_follows_the_hardware_hash_to_the_next_owner(self) -> None:
+        market = Market()
+        booking_id = market.active(seconds=3_600)
+        market.wait(3_600_000)
+        market.confirm(booking_id)
+        market.do(market.provider, RetireGpu(market.gpus[0]))
+        market.register("0", owner=market.other)
+        assert counted(market, 0)["completed"] == 1
+        assert reputation_of(market.view, market.other.address) == Reputation()
+
+
+def deal(market: Market, renter: Person, gpu: bytes, seconds: int, rating: int) -> int:
+    """A booking that runs to its end and is rated; returns the market fee that was paid."""
+    booking_id = market.reserve([gpu], seconds=seconds, renter=renter)
+    owner = next(person for person in (market.provider, market.other) if person.address == market.gpu(gpu).owner)
+    market.do(owner, Activate(booking_id, b"x"))
+    market.wait(seconds * 1_000, step_ms=15_000)
+    market.do(renter, Confirm(booking_id))
+    market.do(renter, SubmitReview(booking_id, rating))
+    return market.escrow(booking_id).fee
+
+
+class TestRatings:
+    def test_weigh_by_the_fee(self) -> None:
+        market = Market()
+        gpu = market.gpus[0]
+        dear, cheap = deal(market, market.renter, gpu, 3_600, 2), deal(market, market.other, gpu, 60, 5)
+        assert (dear, cheap) == (39_988_888, 655_555)
+        for subject in (market.provider.address, hardware("0").hardware_hash):
+            found = reputation_of(market.view, subject)
+            assert (found.ratings, found.rating_sum) == (2, 7)
+            assert (found.rated_fee, found.weighted_rating_sum) == (dear + cheap, 2 * dear + 5 * cheap)
+
+    def test_self_booking_for_ratings_hardly_moves_the_weighted_rating(self) -> None:
+        """Twenty flawless ratings by an own second account weigh what their fees have cost."""
+        market = Market()
+        gpu = market.gpus[0]
+        for _ in range(2):
+            deal(market, market.renter, gpu, 7_200, 2)
+        honest = reputation_of(market.view, market.provider.address)
+        for _ in range(20):
+            deal(market, market.other, gpu, 60, 5)
+        found = reputation_of(market.view, market.provider.address)
+        plain = 100 * found.rating_sum // found.ratings
+        weighted = 100 * found.weighted_rating_sum // found.rated_fee
+        assert (plain, weighted) == (472, 222)
+        assert 100 * honest.weighted_rating_sum // honest.rated_fee == 200
+
+    def test_what_costs_no_fee_weighs_nothing(self) -> None:
+        market = Market(price=60 * 49)
+        fee = deal(market, market.renter, market.gpus[0], 60, 5)
+        found = reputation_of(market.view, market.provider.address)
+        assert (fee, found.ratings, found.rated_fee, found.weighted_rating_sum) == (0, 1, 0, 0)
+
+    def test_counters_stop_rather_than_overflow_and_the_quotient_stays(self) -> None:
+        view = View(MemoryReader())
+        who, device = b"\x00" * 33, b"\x01" * 32
+        reputation.count_rating(view, who, (), 5, U64 // 5)
+        reputation.count_rating(view, who, (), 1, U64 // 2)
+        found = reputation_of(view, who)
+        assert (found.ratings, found.rated_fee, found.weighted_rating_sum) == (2, U64 // 5, U64 // 5 * 5)
+        for _ in range(2):
+            reputation.count_earnings(view, who, (device,), U64, U64)
+        assert (reputation_of(view, who).gross, reputation_of(view, device).fee) == (U64, U64)
+
+
+class Replay:
+    """Reputations told anew from what an economy's blocks have emitted, knowing nothing of how the ledger counts."""
+
+    def __init__(self, lived: Economy) -> None:
+        self.lived = lived
+        self.counted: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
+        self.devices: dict[bytes, bytes] = {}
+        self.owners: dict[bytes, bytes] = {}
+        self.heard: defaultdict[bytes, list[int]] = defaultdict(list)
+        self.gone: dict[bytes, int] = {}
+        self.money: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
+        for context, transactions, outcome in lived.history:
+            live = lived.model.blocks[context.height][1]
+            for event in outcome.system.events:
+                self.tell(event, live)
+            for transaction, result in zip(transactions, outcome.results, strict=True):
+                for event in result.events:
+                    if event.kind == "gpu.registered":
+                        (action,) = transaction.body.actions
+                        assert isinstance(action, RegisterGpu)
+                        self.devices[dict(event.subjects)["gpu"]] = action.hardware.hardware_hash
+                    self.tell(event, live)
+        for gpu_id in self.heard:
+            self.uptime(gpu_id, lived.model.live)
+
+    def tell(self, event: Event, live: int) -> None:
+        kind, subjects, amounts = event.kind, event.subjects, Counter(dict(event.amounts))
+        roles = dict(subjects)
+        gpus = [identifier for role, identifier in subjects if role == "gpu"]
+        if kind in ("gpu.registered", "gpu.heartbeat"):
+            for gpu_id in gpus:
+                self.owners[gpu_id] = roles["provider"]
+                if gpu_id not in self.gone:
+                    self.heard[gpu_id].append(live)
+        if kind == "gpu.retiring":
+            self.gone[roles["gpu"]] = live
+        if not kind.startswith("booking."):
+            return
+        parties = [roles["provider"], *(self.devices[gpu_id] for gpu_id in gpus)]
+        self.money[roles["booking"]].update({name: amounts[name] for name in ("net", "fee")})
+        for party in parties:
+            self.counted[party][self.outcome(kind, roles["booking"])] += 1
+        if kind in ("booking.closed", "booking.cancelled"):
+            paid = self.money[roles["booking"]]
+            for party in parties:
+                share = 1 if party == roles["provider"] else len(gpus)
+                self.counted[party]["gross"] += (paid["net"] + paid["fee"]) // share
+                self.counted[party]["fee"] += paid["fee"] // share
+
+    def outcome(self, kind: str, booking_id: bytes) -> str:
+        if kind == "booking.provider_cancelled":
+            booking = BOOKINGS.get(self.lived.ledger.view, booking_id)
+            assert booking is not None
+            early = (booking.ended_ms or 0) < booking.start_ms - booking.notice_seconds * 1_000
+            return "cancelled_in_time" if booking.activated_ms is None and early else "cancelled_late"
+        what = kind.removeprefix("booking.")
+        return {"no_show": "no_shows"}.get(what, what)
+
+    def uptime(self, gpu_id: bytes, now: int) -> None:
+        timeout = PARAMETERS.heartbeat_timeout_seconds * 1_000
+        since, *beats = self.heard[gpu_id]
+        online, offline, lost = 0, 0, since + timeout
+        for beat in beats:
+            if beat >= lost:
+                online, offline, since = online + lost - since, offline + beat - lost, beat
+            lost = beat + timeout
+        stop = self.gone.get(gpu_id)
+        if stop is not None:
+            online, offline = online + min(stop, lost) - since, offline + max(0, stop - lost)
+        elif now >= lost:
+            online += lost - since
+        for party in (self.owners[gpu_id], self.devices[gpu_id]):
+            self.counted[party]["online_ms"] += online
+            self.counted[party]["offline_ms"] += offline
+
+
+def test_the_counters_are_what_a_replay_of_the_events_gives(rng: random.Random) -> None:
+    seen: Counter[str] = Counter()
+    for _ in range(3):
+        seed = rng.randrange(1 << 32)
+        print(f"replay: python -m tests.economy {seed} 130")
+        lived = run(seed, 130, wealth=10**5 * COIN)
+        told = Replay(lived).counted
+        view = lived.ledger.view
+        for subject, found in REPUTATIONS.scan(view):
+            for name in COUNTERS:
+                assert getattr(found, name) == told[subject][name], (subject.hex(), name)
+                seen[name] += getattr(found, name)
+        assert {gpu.owner for _, gpu in GPUS.scan(view)} <= {subject for subject, _ in REPUTATIONS.scan(view)}
+    assert all(seen[name] for name in ("released", "cancelled", "no_shows", "cancelled_late", "gross", "online_ms")), (
+        seen
+    )
+
+
+def test_whoever_never_provided_has_none() -> None:
+    market = Market()
+    market.do(market.renter, AddStake(COIN))
+    market.do(market.renter, Cancel(market.reserve(after_seconds=100)))
+    assert REPUTATIONS.get(market.view, market.renter.address) is None
+    assert REPUTATIONS.get(market.view, market.provider.address) is not None
