@@ -1,4 +1,4 @@
-"""Money that is promised but not yet earned: the service that bookings and jobs share.
+"""Money that is promised but not yet earned: the service that bookings, jobs and requests share.
 
 An escrow holds what a payer locked for one subject. Payments are given as cumulative gross totals and the
 difference to what was already paid moves, so that settling often never changes a total. At every moment
@@ -18,7 +18,7 @@ from chain.state.view import View
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class Escrow:
-    """The money of one booking or job."""
+    """The money of one booking, job or request."""
 
     payer: Address
     fee_rate: BasisPoints
@@ -96,3 +96,10 @@ def refund(context: Context, subject: bytes, amount: int) -> int:
 def refund_rest(context: Context, subject: bytes) -> int:
     """Return everything that is still held to the payer; returns the amount."""
     return refund(context, subject, escrow_of(context.view, subject).remaining)
+
+
+def close(context: Context, subject: bytes) -> int:
+    """Return everything that is still held to the payer and forget the escrow; returns the amount."""
+    amount = refund_rest(context, subject)
+    ESCROWS.delete(context.view, subject)
+    return amount

@@ -19,6 +19,7 @@ from chain.job import HELD, JOBS, JobStatus
 from chain.keys import ALIASES, KEYS
 from chain.maintenance import MAINTENANCE
 from chain.parameters import read_parameters
+from chain.request import REQUESTS
 from chain.schedule import DUE, Subject
 from chain.stake import STAKES
 from chain.state.tables import u64
@@ -68,8 +69,11 @@ def check_escrows(view: View) -> None:
     """locked = net + fee + refunded + remaining, nothing is negative, and finished subjects hold nothing."""
     for subject, item in ESCROWS.scan(view):
         require(item.remaining >= 0, "no escrow is overdrawn", subject=subject)
-        known = BOOKINGS.get(view, subject) is not None or JOBS.get(view, subject) is not None
-        require(known, "an escrow belongs to a booking or a job", subject=subject)
+        known = any(
+            found is not None
+            for found in (BOOKINGS.get(view, subject), JOBS.get(view, subject), REQUESTS.get(view, subject))
+        )
+        require(known, "an escrow belongs to a booking, a job or a request", subject=subject)
     for booking_id, booking in BOOKINGS.scan(view):
         item = escrow_of(view, booking_id)
         require(item.locked == booking.cost, "a booking's cost is what was locked", booking=booking_id)

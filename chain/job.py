@@ -16,7 +16,7 @@ from chain.action import Clock, Context
 from chain.booking import BookingStatus, current_booking
 from chain.crypto.hashing import tagged_hash
 from chain.errors import NotFound
-from chain.inventory import hardware_of, models_of, vacate
+from chain.inventory import Hardware, hardware_of, models_of, vacate
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
@@ -67,12 +67,21 @@ class Unit(IntEnum):
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class GpuFilter:
-    """Which GPUs may take a standalone job; empty text and zero match everything."""
+    """Which GPUs will do, for a standalone job or a request; empty text and zero match everything."""
 
     model: Annotated[str, String(64)] = ""
     region: Annotated[str, String(32)] = ""
     minimum_memory_mb: Unsigned32 = 0
     minimum_cuda_cores: Unsigned32 = 0
+
+    def matches(self, hardware: Hardware) -> bool:
+        """Whether a device will do."""
+        return (
+            self.model in ("", hardware.model)
+            and self.region in ("", hardware.region)
+            and hardware.memory_mb >= self.minimum_memory_mb
+            and hardware.cuda_cores >= self.minimum_cuda_cores
+        )
 
 
 @record(version=1)

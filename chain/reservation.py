@@ -116,11 +116,15 @@ def _check_times(context: Context, gpus: tuple[Gpu, ...], start_ms: int, seconds
         raise BookingTimeRefused(field="seconds", minimum=shortest, maximum=longest, got=seconds)
 
 
-def check(context: Context, renter: bytes, plan: Plan) -> None:
-    """Raise unless the renter can pay, the provider has the collateral, and they are two."""
+def check(context: Context, renter: bytes, plan: Plan, returning: int = 0) -> None:
+    """Raise unless the renter can pay, the provider has the collateral, and they are two.
+
+    Args:
+        returning: what the renter has locked elsewhere and gets back before he pays, base units.
+    """
     if plan.provider == renter:
         raise OwnGpu(provider=plan.provider)
-    available = account(context.view, renter).balance
+    available = account(context.view, renter).balance + returning
     if available < plan.cost:
         raise InsufficientFunds(needed=plan.cost, available=available)
     stake.require_free(context.view, plan.provider, plan.collateral)

@@ -9,6 +9,7 @@ from chain.actions.bookings import FAMILY as BOOKINGS
 from chain.actions.gpus import FAMILY as GPUS
 from chain.actions.jobs import FAMILY as JOBS
 from chain.actions.multisig import FAMILY as MULTISIG
+from chain.actions.requests import FAMILY as REQUESTS
 from chain.actions.reviews import FAMILY as REVIEWS
 from chain.actions.staking import FAMILY as STAKING
 
@@ -17,6 +18,7 @@ FAMILIES: tuple[Family, ...] = (
     STAKING,
     GPUS,
     BOOKINGS,
+    REQUESTS,
     JOBS,
     REVIEWS,
     MULTISIG,

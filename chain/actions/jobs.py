@@ -8,7 +8,7 @@ from chain.action import Action, Clock, Context, Family
 from chain.bank import account, checked
 from chain.booking import BookingStatus, collateral_of, current_booking
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
-from chain.inventory import Gpu, GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
+from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
 from chain.job import (
     ANY_GPU,
     HELD,
@@ -200,7 +200,8 @@ class ClaimJob(Action):
             raise NotAuthorized(needed="provider", account=gpu.owner)
         if gpu.status is not GpuStatus.ACTIVE:
             raise GpuUnavailable(gpu=self.gpu, status=gpu.status.name.lower())
-        _require_match(self.job, job.gpu_filter, gpu)
+        if not job.gpu_filter.matches(gpu.hardware):
+            raise JobNotEligible(job=self.job, reason="the GPU does not match the job's filter")
         require_vacant(context.view, self.gpu, context.time_ms, _attempt_end_ms(context, job))
         stake.require_free(context.view, context.sender, _collateral(context, job))
 
@@ -227,18 +228,6 @@ def _attempt_end_ms(context: Context, job: Job) -> int:
 
 def _collateral(context: Context, job: Job) -> int:
     return collateral_of(job.units_left * job.unit_price, 1, context.parameters.collateral_per_gpu)
-
-
-def _require_match(job_id: bytes, wanted: GpuFilter, gpu: Gpu) -> None:
-    hardware = gpu.hardware
-    matches = (
-        wanted.model in ("", hardware.model)
-        and wanted.region in ("", hardware.region)
-        and hardware.memory_mb >= wanted.minimum_memory_mb
-        and hardware.cuda_cores >= wanted.minimum_cuda_cores
-    )
-    if not matches:
-        raise JobNotEligible(job=job_id, reason="the GPU does not match the job's filter")
 
 
 @record(version=1)

@@ -9,6 +9,7 @@ from chain.action import Clock
 from chain.actions.gpus import RetireGpu, SetMaintenance
 from chain.actions.jobs import ClaimJob, SubmitJob
 from chain.actions.multisig import MULTISIGS, PROPOSALS, CreateMultisig, ProposeActions
+from chain.actions.requests import OpenRequest, PlaceBid
 from chain.actions.staking import AddStake, RemoveStake
 from chain.bank import ACCOUNTS, TOTALS, account, totals
 from chain.booking import BOOKINGS, Booking, BookingStatus
@@ -18,9 +19,10 @@ from chain.crypto.hashing import sha256
 from chain.escrow import ESCROWS, Escrow, escrow_of
 from chain.invariants import InvariantBroken, check_all
 from chain.inventory import GPUS, HARDWARE, INTERVALS, Gpu, GpuStatus, HardwareClaim, Interval
-from chain.job import JOBS, JobStatus, Unit
+from chain.job import ANY_GPU, JOBS, JobStatus, Unit
 from chain.keys import ALIASES, KEYS, KeyBinding
 from chain.maintenance import MAINTENANCE
+from chain.request import BIDS, REQUESTS, read_bid
 from chain.schedule import DUE, DueItem, Subject
 from chain.schema import COIN
 from chain.stake import STAKES, Stake, stake_of
@@ -57,6 +59,7 @@ class Scene:
         self.new_key = rotate(market, market.other)
         self.claimed, self.open = self.jobs(e)
         self.multisig, self.proposal = self.office()
+        self.request = self.asked(e)
         market.block(market.sign(market.renter, AddStake(1), idempotency_id=b"\x01" * 32))
         self.view: View = market.view
         check_all(self.view)
@@ -70,6 +73,32 @@ class Scene:
         )
         self.market.do(self.market.provider, ClaimJob(claimed, gpu_id))
         return claimed, opened
+
+    def asked(self, gpu_id: bytes) -> bytes:
+        """A request with one bid, of `provider`."""
+        market, start_ms = self.market, self.market.time_ms + 7_200_000
+        action = OpenRequest(ANY_GPU, 1, start_ms, 3_600, 3 * COIN, start_ms, ZERO)
+        request_id = subject(market.do(market.renter, action), "request.opened", "request")
+        market.do(market.provider, PlaceBid(request_id, (gpu_id,), (1,), COIN))
+        return request_id
+
+    def alter_request(self, **changes: int) -> None:
+        found = REQUESTS.get(self.view, self.request)
+        assert found is not None
+        REQUESTS.put(self.view, self.request, replace(found, **changes))  # type: ignore[arg-type]
+
+    @property
+    def request_deposit(self) -> int:
+        found = REQUESTS.get(self.view, self.request)
+        return 0 if found is None else found.deposit
+
+    def forget_deposit(self, amount: int) -> None:
+        self.totals(deposits=-amount, treasury=amount)
+
+    def alter_bid(self, **changes: int) -> None:
+        provider = self.market.provider.address
+        bid = replace(read_bid(self.view, self.request, provider), **changes)  # type: ignore[arg-type]
+        BIDS.put(self.view, self.request + provider, bid)
 
     def office(self) -> tuple[bytes, bytes]:
         """A multisig account and its proposal."""
@@ -328,6 +357,35 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
         lambda s: (s.drop_interval(s.window), s.gpu(s.gpus[5], open_bookings=0)),
         "maintenance is in the calendar",
     ),
+    "a request without deadline": (
+        lambda s: s.drop_deadlines(Subject.REQUEST, s.request),
+        "a request has its deadline",
+    ),
+    "a bid without deadline": (
+        lambda s: s.drop_deadlines(Subject.REQUEST, s.request + s.market.provider.address),
+        "a bid has its deadline",
+    ),
+    "a request that vanished": (
+        lambda s: (s.forget_deposit(s.request_deposit), REQUESTS.delete(s.view, s.request)),
+        "an escrow belongs to a booking, a job or a request",
+    ),
+    "a request that holds too little": (
+        lambda s: (s.escrow(s.request, refunded=1), s.totals(escrow=-1, treasury=1)),
+        "a request holds what it locked",
+    ),
+    "a request of another maximum": (lambda s: s.alter_request(max_cost=2 * COIN), "a request holds what it locked"),
+    "a bid that is not counted": (lambda s: s.alter_request(bids=0), "the bids of a request are counted"),
+    "a bid lost": (
+        lambda s: (
+            s.forget_deposit(read_bid(s.view, s.request, s.market.provider.address).deposit),
+            BIDS.delete(s.view, s.request + s.market.provider.address),
+        ),
+        "the bids of a request are counted",
+    ),
+    "a bid above the maximum": (lambda s: s.alter_bid(rate=3 * COIN + 1), "a bid is what its request asks for"),
+    "a bid from the future": (lambda s: s.alter_bid(number=2), "a bid is what its request asks for"),
+    "a request's deposit grown": (lambda s: s.alter_request(deposit=1), "deposits add up to their total"),
+    "a bid's deposit grown": (lambda s: s.alter_bid(deposit=1), "deposits add up to their total"),
     "a commitment without deadline": (lambda s: s.drop_deadlines(Subject.COMMITMENT), "a commitment has its deadline"),
     "a current key forgotten": (lambda s: KEYS.delete(s.view, s.new_key), "a rotated account has one current key"),
     "a current key retired": (

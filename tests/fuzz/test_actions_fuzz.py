@@ -31,6 +31,7 @@ from chain.job import JOBS, JobStatus
 from chain.maintenance import MAINTENANCE
 from chain.parameters import PARAMETERS as PARAMETERS_TABLE
 from chain.parameters import read_parameters
+from chain.request import BIDS, REQUESTS
 from chain.result import SystemResult, TransactionResult
 from chain.schedule import DUE, DueItem, Subject
 from chain.schema import (
@@ -131,6 +132,9 @@ class Arena:
             "deadline_ms": lambda: now + rng.randint(1, 1_000_000),
             "lock_seconds": lambda: rng.choice((0, 0, 10)),
             "gpu_filter": lambda: ("", "", 0, 0),
+            "count": lambda: rng.randint(1, 2),
+            "rate": lambda: rng.choice((0, 1, 100, rng.randint(1, 10 * COIN))),
+            "expires_ms": lambda: now + rng.randint(1, 1_000_000),
             "unit_price": lambda: rng.choice((0, 1, 1_000)),
             "execution_weight": lambda: rng.choice((0, 400)),
         }
@@ -144,6 +148,7 @@ class Arena:
             "proposal": PROPOSALS,
             "maintenance": MAINTENANCE,
             "review": REVIEWS,
+            "request": REQUESTS,
         }
         if name == "subject":
             name = self.rng.choice(("booking", "job", "review"))
@@ -161,6 +166,19 @@ class Arena:
             case "booking.reserve":
                 gpus = [GPUS.get(self.view, gpu_id) for gpu_id in fields[0]]
                 return (*fields[:4], tuple(1 if gpu is None else gpu.terms.version for gpu in gpus), fields[5])
+            case "request.open":
+                closing_ms = min(fields[5], fields[2] or fields[5])
+                return (*fields[:4], rng.randint(1, 100 * COIN), closing_ms, fields[6])
+            case "request.place_bid":
+                request = REQUESTS.get(self.view, fields[0])
+                gpus = self.of_one(1 if request is None else request.count)
+                versions = [GPUS.get(self.view, gpu_id) for gpu_id in gpus]
+                return (fields[0], gpus, tuple(1 if gpu is None else gpu.terms.version for gpu in versions), fields[3])
+            case "request.accept_bid":
+                known = list(BIDS.scan(self.view))
+                if known and rng.random() < 0.9:
+                    key, bid = rng.choice(known)
+                    return (key[:32], key[32:], bid.number)
             case "gpu.update":
                 gpu = GPUS.get(self.view, fields[0])
                 return (fields[0], (*fields[1][:6], 2 if gpu is None else gpu.terms.version + 1))
@@ -179,6 +197,13 @@ class Arena:
                 actions = tuple((code, _tuples(inner)) for code, inner in [self.action() for _ in range(2)])
                 return (rng.choice(owned), actions if rng.random() < 0.8 else fields[1], fields[2])
         return fields
+
+    def of_one(self, count: int) -> tuple[bytes, ...]:
+        """So many GPUs of one owner, if somebody has them."""
+        records = [(gpu_id, GPUS.get(self.view, gpu_id)) for gpu_id in self.pool("gpu")]
+        owner = self.rng.choice([gpu.owner for _, gpu in records if gpu is not None] or [b""])
+        own = [gpu_id for gpu_id, gpu in records if gpu is not None and gpu.owner == owner]
+        return tuple(self.rng.sample(own, k=min(len(own), count))) or (self.rng.randbytes(32),)
 
     def action(self) -> list[Any]:
         """The wire form of an action: plausible, or plausible with some fields mutated."""
