@@ -132,6 +132,11 @@ class AuthoritySet:
                 return index
         return None
 
+    def index_of_both(self, node_key: bytes, bls_key: bytes) -> int | None:
+        """Index of the authority with both keys; None also if it is known by this node key and another BLS key."""
+        index = self.index_of(node_key)
+        return index if index is not None and self.members[index].bls_key == bls_key else None
+
     def hash(self) -> bytes:
         """32 bytes over the members in order. The epoch is left out, so that an unchanged set keeps its hash."""
         return tagged_hash(AUTHORITIES_DOMAIN, *(encode_record(member) for member in self.members))

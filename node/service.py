@@ -23,6 +23,7 @@ from node.consensus.simplex import Simplex
 from node.evidence import EvidenceFolder
 from node.executor import FinalBlock, LedgerExecutor
 from node.keys import read_secret
+from node.membership import Membership
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.network.frames import Priority
@@ -92,7 +93,6 @@ class Node:
         self._admitting: dict[bytes, int] = {}
         self._pruner: Pruner | None = None
         self._waiting: str | None = None
-        self._trusted: set[bytes] = set()
         self._closing: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._stopping = False
@@ -136,9 +136,6 @@ class Node:
         self.node_key = node_key.public_key
         self.store = await asyncio.to_thread(Store.open, files.database, chain_id, self.specification.hash)
         self._parts.callback(self.store.close)
-        self._signer = await asyncio.to_thread(open_signer, files, self.specification)
-        if self._signer is not None:
-            self._parts.callback(self._signer.close)
         verifier = SignatureVerifier()
         self._parts.push_async_callback(asyncio.to_thread, verifier.close)
         self.mempool = Mempool(self.store, chain_id, wall_ms=self._wall_ms)
@@ -151,6 +148,10 @@ class Node:
             # The others have to execute it, too, before the view ends two deltas after it should have been proposed.
             fill_seconds=self.configuration.timing.delta_ms / 4_000,
         )
+        authorities = self._authorities
+        self._signer = await asyncio.to_thread(open_signer, files, chain_id, authorities)
+        if self._signer is not None:
+            self._parts.callback(self._signer.close)
         self.executor.subscribe(self.mempool.final)
         self.executor.subscribe(self._on_final)
         self.metrics = Metrics()
@@ -158,6 +159,15 @@ class Node:
         self.links = self._make_links(node_key)
         self.gossip = TransactionGossip(self._send_transactions, clock=self._clock)
         self._parts.callback(self.gossip.close)
+        self.membership = Membership(
+            authorities,
+            self.node_key,
+            None if self._signer is None else self._signer.bls_key,
+            links=self.links,
+            gossip=self.gossip,
+            pending=self.mempool,
+            listed={peer.key for peer in self.configuration.network.peers},
+        )
         self._parts.push_async_callback(self._end_background)
         self.submission = Submission(self.mempool, self.store, verifier)
         self._parts.push_async_callback(self.submission.close)
@@ -169,7 +179,7 @@ class Node:
             self.store,
             chain_id=chain_id,
             epoch_blocks=self.specification.parameters.epoch_blocks,
-            is_authority=lambda peer: self._authorities.index_of(peer) is not None,
+            is_authority=self.membership.is_authority,
             now=self._clock.now,
             settings=self._sync_settings,
         )
@@ -197,10 +207,16 @@ class Node:
             parameters.maximum_block_weight,
             self.configuration.timing,
         )
+        signer = self._signer
+        core = Simplex(
+            settings,
+            None if signer is None else self.node_key,
+            bls_key=None if signer is None else signer.bls_key,
+        )
         return Driver(
-            Simplex(settings, None if self._signer is None else self.node_key),
+            core,
             self.executor,
-            self._signer,
+            signer,
             self.links,
             self,
             Reports(behind=self._on_behind, conflict=self._on_conflict, advanced=self._on_advanced),
@@ -302,7 +318,7 @@ class Node:
 
     @property
     def _is_authority(self) -> bool:
-        return self._signer is not None and self._authorities.index_of(self.node_key) is not None
+        return self.membership.is_member(self._authorities)
 
     def _connected(self) -> int:
         keys = [member.node_key for member in self._authorities.members]
@@ -350,7 +366,7 @@ class Node:
 
     def _on_connect(self, peer: bytes) -> None:
         self.driver.connected(peer)
-        if self._authorities.index_of(peer) is not None:
+        if self.membership.is_authority(peer):
             self.gossip.peer_connected(peer, self.mempool.envelopes())
         self._say_waiting()
 
@@ -367,10 +383,8 @@ class Node:
         """The core knows a new head."""
         if self._pruner is not None:
             self._pruner.on_head(head.height)
-        keys = {member.node_key for member in head.authorities.members}
-        if keys != self._trusted:
-            self._trusted = keys
-            self.links.set_authorities(keys)
+        if self.membership.advance(head.authorities):
+            self._say_waiting()
 
     def _on_final(self, final: FinalBlock) -> None:
         header, results = final.block.header, final.outcome.results
@@ -387,7 +401,7 @@ class Node:
 
     def _on_admitted(self, txid: bytes, envelope: bytes, source_peer: bytes | None) -> None:
         # Every authority hears a transaction from the one that admitted it first.
-        if source_peer is None or self._authorities.index_of(source_peer) is None:
+        if source_peer is None or not self.membership.is_authority(source_peer):
             self.gossip.add(txid, envelope, source_peer)
         self.driver.work_available()
 

@@ -6,6 +6,7 @@ the operator can know that its key has not voted yet.
 
 from pathlib import Path
 
+from chain.certificate import AuthoritySet
 from chain.errors import InvalidGenesis, LedgerError
 from genesis.specification import MAXIMUM_FILE_BYTES, Specification, from_file
 from node.config import NodeFiles
@@ -22,7 +23,7 @@ class SignerRecordExists(LedgerError):
 
 class WrongAuthorityKey(LedgerError):
     code = 2304
-    hint = "The genesis file names another BLS key for this node key. Use the two files that were made together."
+    hint = "The authority set names another BLS key for this node key. Use the two files that were made together."
 
 
 def read_genesis(path: Path) -> Specification:
@@ -47,18 +48,18 @@ def begin_signer_record(files: NodeFiles, chain_id: str) -> None:
     Signer.open(files.signer_record, chain_id=chain_id, keys=keys, initialise=True).close()
 
 
-def open_signer(files: NodeFiles, specification: Specification) -> Signer | None:
-    """The signer of a configured authority; None for a follower.
+def open_signer(files: NodeFiles, chain_id: str, authorities: AuthoritySet) -> Signer | None:
+    """The signer of a node that has both keys, whether or not it is in the present set; None for one that has not.
 
-    Raises WrongAuthorityKey, KeyFileUnusable, or a signer's error, above all SignerRecordMissing.
+    An authority's two keys are replaced together, so a set that names the node key with another BLS key shows that two
+    files were mixed up. Raises WrongAuthorityKey, KeyFileUnusable, or a signer's error, above all SignerRecordMissing.
     """
     if files.bls_key is None:
         return None
     keys = LocalKeys(read_secret(files.node_key), read_secret(files.bls_key))
-    for authority in specification.authorities:
-        if authority.node_key == keys.node_key and authority.bls_key != keys.bls_key:
-            raise WrongAuthorityKey(file=str(files.bls_key))
-    return Signer.open(files.signer_record, chain_id=specification.chain_id, keys=keys)
+    if authorities.index_of(keys.node_key) != authorities.index_of_both(keys.node_key, keys.bls_key):
+        raise WrongAuthorityKey(file=str(files.bls_key))
+    return Signer.open(files.signer_record, chain_id=chain_id, keys=keys)
 
 
 def initialise(files: NodeFiles, specification: Specification) -> bool:
@@ -75,7 +76,7 @@ def initialise(files: NodeFiles, specification: Specification) -> bool:
     if begun:
         begin_signer_record(files, specification.chain_id)
     else:
-        signer = open_signer(files, specification)
+        signer = open_signer(files, specification.chain_id, specification.authority_set())
         if signer is not None:
             signer.close()
     create_store(files.database, specification)

@@ -53,11 +53,13 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A network on disk: node `i` has `configurations[i]`; the followers come after the authorities."""
+    """A network on disk: node `i` has `configurations[i]`; authorities, then candidates, then followers."""
 
     folder: Path
     specification: Specification
     configurations: tuple[Configuration, ...]
+    members: tuple[Authority, ...]
+    """What a set says of each authority and candidate."""
 
     @property
     def genesis(self) -> Path:
@@ -68,25 +70,34 @@ def lay_out(
     folder: Path,
     authorities: int,
     *,
+    candidates: int = 0,
     followers: int = 0,
     people: Sequence[Person] = (),
     parameters: Parameters | None = None,
     timing: Timing = FAST,
 ) -> Layout:
-    """Make keys, genesis file, databases and signer records of a network whose nodes all know the authorities."""
-    names = [*(f"authority{i}" for i in range(authorities)), *(f"follower{i}" for i in range(followers))]
+    """Make keys, genesis file, databases and signer records of a network whose nodes all know the authorities.
+
+    Candidates have all that an authority has, but are not in the set of genesis.
+    """
+    voters = authorities + candidates
+    names = [
+        *(f"authority{i}" for i in range(authorities)),
+        *(f"candidate{i}" for i in range(candidates)),
+        *(f"follower{i}" for i in range(followers)),
+    ]
     members = []
     for index, name in enumerate(names):
         keys.generate(folder / name)
-        if index < authorities:
+        if index < voters:
             public = keys.public_keys(folder / name)
             operator = Person(f"operator {name}").address
             members.append(Authority(operator, public.node_key, public.bls_key, public.proof_of_possession))
-    base = make_specification(people, parameters=parameters, authorities=members)
+    base = make_specification(people, parameters=parameters, authorities=members[:authorities])
     specification = replace(base, time_ms=int(time.time() * 1_000) - 1_000)
     (folder / "genesis.json").write_text(to_file(specification))
     addresses = [
-        PeerAddress(keys.public_keys(folder / name).node_key, "127.0.0.1", free_port()) for name in names[:authorities]
+        PeerAddress(keys.public_keys(folder / name).node_key, "127.0.0.1", free_port()) for name in names[:voters]
     ]
     configurations = []
     for index, name in enumerate(names):
@@ -95,10 +106,10 @@ def lay_out(
             data=home / "data",
             genesis=folder / "genesis.json",
             node_key=home / keys.NODE_KEY_FILE,
-            bls_key=home / keys.BLS_KEY_FILE if index < authorities else None,
+            bls_key=home / keys.BLS_KEY_FILE if index < voters else None,
         )
         initialise(files, specification)
-        listen = ("127.0.0.1", addresses[index].port) if index < authorities else None
+        listen = ("127.0.0.1", addresses[index].port) if index < voters else None
         peers = tuple(address for position, address in enumerate(addresses) if position != index)
         configurations.append(
             Configuration(
@@ -109,7 +120,7 @@ def lay_out(
                 log=LogSettings("debug"),
             )
         )
-    return Layout(folder, specification, tuple(configurations))
+    return Layout(folder, specification, tuple(configurations), tuple(members))
 
 
 async def until(condition: Callable[[], object], changed: asyncio.Event, seconds: float = PATIENCE_SECONDS) -> None:

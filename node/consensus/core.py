@@ -11,6 +11,7 @@ from chain.certificate import (
     BLS_SCHEME,
     CERTIFIABLE,
     Authority,
+    AuthoritySet,
     Certificate,
     Scheme,
     Vote,
@@ -56,10 +57,13 @@ HASTY_VIEWS = 16
 class Core:
     """The rules, without the messages. Effects gather in `_effects`."""
 
-    def __init__(self, settings: Settings, node_key: bytes | None, scheme: Scheme = BLS_SCHEME) -> None:
+    def __init__(
+        self, settings: Settings, node_key: bytes | None, scheme: Scheme = BLS_SCHEME, *, bls_key: bytes | None = None
+    ) -> None:
         self._settings = settings
         self._timing = settings.timing
         self._node_key = node_key
+        self._bls_key = bls_key
         self._scheme = scheme
         self._effects: list[Effect] = []
         self._halted = False
@@ -138,7 +142,7 @@ class Core:
         if new_epoch:
             self._rounds = Rounds(base)
             self._book = VoteBook(self._settings.chain_id, authorities, self._scheme)
-            self._me = None if self._node_key is None else authorities.index_of(self._node_key)
+            self._me = self._place_in(authorities)
             self._authorities_hash = authorities.hash()
             self._view = base
         self._rounds.prune(base)
@@ -148,6 +152,14 @@ class Core:
         self._building: int | None = None
         self._final_at = self._now
         self._has_work = has_work
+
+    def _place_in(self, authorities: AuthoritySet) -> int | None:
+        """This node's index in a set; None for one that only follows, be it for want of the key that the set names."""
+        if self._node_key is None:
+            return None
+        if self._bls_key is None:
+            return authorities.index_of(self._node_key)
+        return authorities.index_of_both(self._node_key, self._bls_key)
 
     def _enter(self, view: int) -> None:
         """Rule 1."""

@@ -243,6 +243,11 @@ class Signer:
         return tuple(self._votes[key] for key in sorted(self._votes))
 
     @property
+    def bls_key(self) -> bytes:
+        """The public key of its votes."""
+        return self._keys.bls_key
+
+    @property
     def floor(self) -> tuple[int, int]:
         """(epoch, view) below which nothing is signed."""
         return self._floor

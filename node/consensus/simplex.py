@@ -64,9 +64,16 @@ CERTIFICATES_PER_ANSWER = 256
 class Simplex(Core):
     """One node in the protocol. The first event is Started."""
 
-    def __init__(self, settings: Settings, node_key: bytes | None, scheme: Scheme = BLS_SCHEME) -> None:
-        """Args: node_key: Ed25519 public key of this authority; None for a node that only follows."""
-        super().__init__(settings, node_key, scheme)
+    def __init__(
+        self, settings: Settings, node_key: bytes | None, scheme: Scheme = BLS_SCHEME, *, bls_key: bytes | None = None
+    ) -> None:
+        """
+        Args:
+            node_key: Ed25519 public key of a node that can sign, and does in every epoch whose set names it; None for
+                one that never does.
+            bls_key: the other key it signs with; where the set names another, it follows.
+        """
+        super().__init__(settings, node_key, scheme, bls_key=bls_key)
         self._peers = Peers()
         self._standstill = Standstill()
         self._ticks = 0

@@ -18,7 +18,7 @@ from node.config import NodeFiles
 from node.consensus.signer import Signer
 from node.evidence import MAXIMUM_FILES, EvidenceFolder, decode_evidence, encode_evidence
 from node.keys import KeyFileUnusable
-from node.setup import SignerRecordExists, begin_signer_record, initialise, open_signer
+from node.setup import SignerRecordExists, WrongAuthorityKey, begin_signer_record, initialise, open_signer
 from node.store import Store
 from node.store_errors import StoreExists
 from tests.ledger import make_authority, make_specification
@@ -78,19 +78,19 @@ class TestInitialise:
         specification = make_specification()
         assert initialise(files, specification)
         Store.open(files.database, specification.chain_id, specification.hash).close()
-        opened(open_signer(files, specification)).close()
+        opened(open_signer(files, specification.chain_id, specification.authority_set())).close()
         with pytest.raises(StoreExists):
             initialise(files, specification)
 
     def test_a_record_is_kept_when_the_database_was_lost(self, files: NodeFiles) -> None:
         specification = make_specification()
         initialise(files, specification)
-        signer = opened(open_signer(files, specification))
+        signer = opened(open_signer(files, specification.chain_id, specification.authority_set()))
         signer.sign(VoteKind.NULLIFY, 0, 5, b"")
         signer.close()
         files.database.rename(files.data / "lost")
         assert not initialise(files, specification)
-        signer = opened(open_signer(files, specification))
+        signer = opened(open_signer(files, specification.chain_id, specification.authority_set()))
         assert [vote.view for vote in signer.votes()] == [5]
         signer.close()
 
@@ -109,8 +109,20 @@ class TestInitialise:
     def test_a_follower_has_no_signer(self, files: NodeFiles) -> None:
         follower = replace(files, bls_key=None)
         assert not initialise(follower, make_specification())
-        assert open_signer(follower, make_specification()) is None
+        assert open_signer(follower, "devnet-1", make_specification().authority_set()) is None
         assert not follower.signer_record.exists()
+
+    def test_the_present_set_must_not_name_another_bls_key(self, files: NodeFiles) -> None:
+        """In no set, or in one under both keys, it is right."""
+        specification = make_specification()
+        initialise(files, specification)
+        public = keys.public_keys(files.node_key.parent)
+        first, second = make_authority("0")[0], make_authority("1")[0]
+        mine = replace(second, node_key=public.node_key, bls_key=public.bls_key)
+        for members in ((first,), (first, mine), (mine, first, second)):
+            opened(open_signer(files, specification.chain_id, AuthoritySet(4, members))).close()
+        with pytest.raises(WrongAuthorityKey):
+            open_signer(files, specification.chain_id, AuthoritySet(4, (first, replace(mine, bls_key=second.bls_key))))
 
 
 class TestEvidence:
