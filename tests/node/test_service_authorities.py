@@ -39,9 +39,19 @@ def voting(status: NodeStatus) -> tuple[str, int, int]:
 
 async def in_epoch(node: Running, epoch: int) -> NodeStatus:
     """What it says of itself once that epoch has begun for it."""
+    turned = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        # The core learns of a head after everybody who waits for final blocks.
+        if node.node.driver.head.authorities.epoch >= epoch:
+            turned.set()
+        else:
+            loop.call_later(0.01, look)
+
+    look()
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while node.node.driver.head.authorities.epoch < epoch:
-            await asyncio.sleep(0.01)
+        await turned.wait()
     return node.node.status()
 
 

@@ -25,6 +25,8 @@ from tests.simulation.node import Node
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+GHOST = "ghost"
+"""Faultless while it is in the set, and as loud as it can be in every epoch whose set it is not in."""
 BEHAVIOURS = ("equivocating_leader", "double_voter", "withholding_leader", "forgetful_leader", "garbage", "silent")
 
 
@@ -61,6 +63,9 @@ class ByzantineNode(Node):
         self.executor.commit(block, finalization)
 
     def sign(self, effect: ev.SignVote) -> None:
+        if GHOST in self.lies:
+            super().sign(effect)
+            return
         vote = self.lie(effect.kind, effect.epoch, effect.view, effect.block_hash)
         self.later(1, lambda: ev.VoteSigned(self.moment(), vote))
 
@@ -112,7 +117,25 @@ class ByzantineNode(Node):
         # Two liars would answer each other for ever.
         if "double_voter" in self.lies and not isinstance(peer, ByzantineNode):
             self._agree_with(peer, message)
+        if GHOST in self.lies and not isinstance(peer, ByzantineNode):
+            self._haunt(peer, message)
         super().receive(peer, data)
+
+    def _haunt(self, peer: Node, message: Message | None) -> None:
+        """Vote for and against what an epoch's set says, and usurp the place of its leader."""
+        if not isinstance(message, Proposal | Votes):
+            return
+        epoch = message.block.header.epoch if isinstance(message, Proposal) else message.votes[0].epoch
+        if self.index in self.world.members_of(epoch) or self.rng.random() < 0.5:
+            return
+        self._agree_with(peer, message)
+        if isinstance(message, Proposal):
+            own = self.world.backend.members[self.index].operator
+            header = replace(message.block.header, proposer=own, time_ms=message.block.header.time_ms + 1)
+            block = Block.of(header, message.block.envelopes)
+            vote = self.lie(VoteKind.PROPOSAL, epoch, message.view, block.hash)
+            self.send(peer, replace(message, block=block, signature=vote.signature))
+            self.send(peer, Votes((self.lie(VoteKind.NOTARIZE, epoch, message.view, block.hash),)))
 
     def _agree_with(self, peer: Node, message: Message | None) -> None:
         """Votes for whatever somebody says, to whoever says it, and against it too."""

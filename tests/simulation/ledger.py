@@ -122,12 +122,15 @@ class LedgerBackend:
 
     next_state: Callable[[bytes, Sequence[bytes]], bytes] | None = None
 
-    def __init__(self, path: Path, size: int, epoch_blocks: int) -> None:
+    def __init__(self, path: Path, size: int, epoch_blocks: int, genesis: Sequence[int] | None = None) -> None:
+        """Args: genesis: who of them is in the first set, in order; everybody without it."""
         self._path = path
         self.members = tuple(make_authority(str(index))[0] for index in range(size))
         self.keys = [HashKeys(index, authority) for index, authority in enumerate(self.members)]
         self.specification = make_specification(
-            PEOPLE, parameters=Parameters(epoch_blocks=epoch_blocks), authorities=self.members
+            PEOPLE,
+            parameters=Parameters(epoch_blocks=epoch_blocks),
+            authorities=[self.members[index] for index in (range(size) if genesis is None else genesis)],
         )
         self.chain_id = self.specification.chain_id
         self.epoch_blocks = epoch_blocks

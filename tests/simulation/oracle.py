@@ -4,6 +4,8 @@ It shares no code with what it judges beyond the formats: quorums are counted as
 certificates are recomputed from the signers' own keys, and the state is replayed from the transactions.
 """
 
+from collections.abc import Callable
+
 from chain.block import Block
 from chain.certificate import Certificate, Vote, VoteKind, vote_bytes
 from chain.evidence import ConflictingVotes
@@ -18,9 +20,20 @@ class Violation(AssertionError):
 
 
 class Oracle:
-    def __init__(self, backend: Backend, keys: list[SigningKeys], honest: set[int], *, hashes: bool) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        keys: list[SigningKeys],
+        honest: set[int],
+        members_of: Callable[[int], tuple[int, ...]],
+        *,
+        hashes: bool,
+    ) -> None:
+        """Args: members_of: the places in `keys` of an epoch's set, in order."""
         self._chain_id = backend.chain_id
         self._keys = keys
+        self._members_of = members_of
+        self._operators = [member.operator for member in backend.members]
         self._epoch_blocks = backend.epoch_blocks
         self._genesis = backend.genesis_hash
         self._next_state = backend.next_state
@@ -47,6 +60,7 @@ class Oracle:
             self._voted(node, vote)
 
     def _voted(self, node: int, vote: Vote) -> None:
+        self._require(node in self._members_of(vote.epoch), f"node {node} voted in epoch {vote.epoch}, not a member")
         key = (node, vote.epoch, vote.view, vote.kind)
         if key in self._votes:
             self._require(self._votes[key] == vote.block_hash, f"node {node} signed two {vote.kind.name} in {key[1:3]}")
@@ -78,6 +92,9 @@ class Oracle:
         self._require(
             header.epoch * self._epoch_blocks < header.height <= (header.epoch + 1) * self._epoch_blocks, "epoch"
         )
+        members = self._members_of(header.epoch)
+        leader = members[(header.view + header.epoch) % len(members)]
+        self._require(header.proposer == self._operators[leader], "proposed by another than its view's leader")
         if self._next_state is not None:
             self._state = self._next_state(self._state, block.envelopes)
             self._require(header.state_root == self._state, "the state is not what the transactions say")
@@ -88,12 +105,14 @@ class Oracle:
         self._require(finalization.epoch == block.header.epoch, "finalized in another epoch")
         self._require(finalization.view >= block.header.view, "finalized before it was proposed")
         bits = int.from_bytes(finalization.bitmap, "little")
-        size = len(self._keys)
+        members = self._members_of(finalization.epoch)
+        size = len(members)
         quorum = bits < 1 << size and 3 * (size - bits.bit_count()) < size
         self._require(quorum or not self.check_quorum, "not a quorum")
         message = vote_bytes(self._chain_id, finalization.epoch, finalization.view, VoteKind.FINALIZE, block.hash)
         if self._hashes:
-            signatures = [key.sign_vote(message) for index, key in enumerate(self._keys) if bits >> index & 1]
+            signers = [self._keys[member] for place, member in enumerate(members) if bits >> place & 1]
+            signatures = [key.sign_vote(message) for key in signers]
             self._require(finalization.signature == HashScheme().aggregate(signatures), "a forged certificate")
 
     def restarted(self, node: int, height: int, last: tuple[Block, Certificate] | None) -> None:

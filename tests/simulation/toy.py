@@ -37,6 +37,7 @@ class Backend(Protocol):
 
     chain_id: str
     members: tuple[Authority, ...]
+    """Everybody who can be an authority."""
     epoch_blocks: int
     genesis_hash: bytes
     next_state: Callable[[bytes, Sequence[bytes]], bytes] | None
@@ -120,7 +121,6 @@ class ToyExecutor:
     ) -> Block:
         envelopes = tuple(self.mempool)[: min(weight_budget, 50)]
         ends = is_last_of_epoch(height, self._epoch_blocks)
-        authorities = self._authorities_of(epoch).hash()
         header = Header(
             chain_id=self._chain_id,
             height=height,
@@ -132,8 +132,8 @@ class ToyExecutor:
             transactions_root=transactions_root(envelopes),
             results_root=EMPTY_RESULTS,
             state_root=next_state(self.state(), envelopes),
-            authorities_hash=authorities,
-            next_authorities_hash=authorities if ends else None,
+            authorities_hash=self._authorities_of(epoch).hash(),
+            next_authorities_hash=self._authorities_of(epoch + 1).hash() if ends else None,
         )
         return Block.of(header, envelopes)
 
@@ -144,6 +144,9 @@ class ToyExecutor:
             return "state root differs"
         if any(envelope in self._included for envelope in block.envelopes):
             return "a transaction is included twice"
+        named = block.header.next_authorities_hash
+        if named is not None and named != self._authorities_of(block.header.epoch + 1).hash():
+            return "another next authority set"
         return None
 
     def persist(self, blocks: Sequence[Block], certificates: Sequence[Certificate]) -> None:

@@ -44,8 +44,11 @@ class Scenario:
 
     seed: int
     size: int
+    """Nodes with the keys of an authority."""
     behaviours: tuple[str, ...] = ()
-    """What each Byzantine authority does; they take the last places of the set."""
+    """What each Byzantine authority does; they are the last of these nodes."""
+    sets: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """From which epoch on which of them are the set, in which order, ascending from epoch 0; empty: all, always."""
     followers: int = 0
     chaos_ms: int = 12_000
     loss: float = 0.1
@@ -86,6 +89,7 @@ class World:
         make = production_keys if scenario.production_signatures else HashKeys
         self.keys: list[SigningKeys] = self.parts.keys or [make(index) for index in range(scenario.size)]
         self.scheme: Scheme = BLS_SCHEME if scenario.production_signatures else HashScheme()
+        self._plan = scenario.sets or ((0, tuple(range(scenario.size))),)
         self.backend: Backend = self.parts.backend or ToyBackend(
             authorities_for(self.keys), scenario.epoch_blocks, self.parts.executor
         )
@@ -93,7 +97,8 @@ class World:
         self.settings = ev.Settings(self.backend.chain_id, self.backend.epoch_blocks, 1_000_000, scenario.timing)
         liars = scenario.size - len(scenario.behaviours)
         honest = set(range(liars))
-        self.oracle = Oracle(self.backend, self.keys, honest, hashes=not scenario.production_signatures)
+        hashes = not scenario.production_signatures
+        self.oracle = Oracle(self.backend, self.keys, honest, self.members_of, hashes=hashes)
         self.nodes: list[Node] = []
         for index in range(scenario.size):
             if index < liars:
@@ -114,9 +119,14 @@ class World:
         self.complaints: list[tuple[int, int, str]] = []
         self.delivered = 0
 
+    def members_of(self, epoch: int) -> tuple[int, ...]:
+        """The numbers of the nodes that are an epoch's set, in its order."""
+        return [members for first, members in self._plan if first <= epoch][-1]
+
     def authorities_of(self, epoch: int) -> AuthoritySet:
         if epoch not in self._sets:
-            self._sets[epoch] = self.parts.authority_set(epoch, self.backend.members)
+            members = tuple(self.backend.members[index] for index in self.members_of(epoch))
+            self._sets[epoch] = self.parts.authority_set(epoch, members)
         return self._sets[epoch]
 
     # Time.
