@@ -66,6 +66,40 @@ class Unsigned(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class Wide(Kind):
+    """An integer beyond 64 bits, stored as that many octets, big-endian; a decimal string in JSON."""
+
+    octets: int
+
+    @property
+    def maximum(self) -> int:
+        return (1 << 8 * self.octets) - 1
+
+    def load(self, plain: Any) -> int:
+        if type(plain) is not bytes or len(plain) != self.octets:
+            raise InvalidField(reason=f"expected {self.octets} bytes")
+        return int.from_bytes(plain, "big")
+
+    def dump(self, value: Any) -> Value:
+        if type(value) is not int or not 0 <= value <= self.maximum:
+            raise InvalidField(reason=f"expected an integer of {self.octets} bytes")
+        return value.to_bytes(self.octets, "big")
+
+    def to_json(self, value: int, prefix: str) -> str:
+        return str(value)
+
+    def from_json(self, value: Json, prefix: str) -> int:
+        if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 3 * self.octets:
+            raise InvalidField(reason="expected a decimal string")
+        number = int(value)
+        self.dump(number)
+        return number
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^[0-9]{{1,{3 * self.octets}}}$"}
+
+
+@dataclass(frozen=True, slots=True)
 class Money(Unsigned):
     """Base units; a decimal string in JSON, so that no reader turns it into a float."""
 
@@ -300,6 +334,8 @@ Unsigned8 = Annotated[int, Unsigned(255)]
 Unsigned32 = Annotated[int, Unsigned(U32)]
 Unsigned64 = Annotated[int, Unsigned(U64)]
 Amount = Annotated[int, Money(U64)]
+Fixed192 = Annotated[int, Wide(24)]
+"""A number in units of 2^-64."""
 Timestamp = Annotated[int, Unsigned(1 << 53)]
 """Milliseconds: of block time (since 1970, UTC) or of live time (since genesis), as the field says."""
 Seconds = Annotated[int, Unsigned(U32)]

@@ -1,12 +1,15 @@
 """Stakes and the collateral inside them: the service that staking, GPUs, bookings and jobs share.
 
 Collateral is a part of a stake that something live has reserved; it stays inside the stake and is counted once.
+Whatever changes an amount settles its rewards first, so every change goes through `_store`.
 """
 
 from dataclasses import dataclass, replace
 
+from chain import rewards
 from chain.bank import adjust, checked, credit
 from chain.errors import InsufficientCollateral
+from chain.rewards import NO_SHARE, Share
 from chain.schema import Amount, Timestamp, record
 from chain.state.tables import Table, TableId
 from chain.state.view import View
@@ -25,6 +28,8 @@ class Stake:
     """Block time before which nothing of it may be unstaked."""
     slashed: Amount = 0
     """Taken by slashes so far: by so much the collateral may exceed what is left."""
+    share: Share = NO_SHARE
+    """What it earns, see `chain.rewards`."""
 
     @property
     def free(self) -> int:
@@ -51,30 +56,49 @@ def require_free(view: View, address: bytes, amount: int) -> None:
 def reserve(view: View, address: bytes, amount: int) -> None:
     """Turn free stake into collateral. Raises InsufficientCollateral."""
     require_free(view, address, amount)
+    if not amount:
+        return
     old = stake_of(view, address)
     STAKES.put(view, address, replace(old, collateral=old.collateral + amount))
 
 
 def free(view: View, address: bytes, amount: int) -> None:
     """Turn collateral back into free stake."""
+    if not amount:
+        return
     old = stake_of(view, address)
-    STAKES.put(view, address, replace(old, collateral=old.collateral - amount))
+    new = replace(old, collateral=old.collateral - amount)
+    if new.amount:
+        STAKES.put(view, address, new)
+    else:
+        _store(view, address, old, new)
+
+
+def _store(view: View, address: bytes, old: Stake, new: Stake) -> Stake:
+    """Settle the rewards of a stake and write what becomes of it; one of which nothing is left goes."""
+    share = rewards.change(view, old.share, old.amount, new.amount)
+    adjust(view, staked=new.amount - old.amount)
+    if new.amount or new.collateral or share.claimable:
+        stored = replace(new, share=share)
+        STAKES.put(view, address, stored)
+        return stored
+    rewards.give_up(view, share)
+    if STAKES.get(view, address) is not None:
+        STAKES.delete(view, address)
+    return _NO_STAKE
 
 
 def add(view: View, address: bytes, amount: int, locked_until_ms: int) -> Stake:
     """Put money that has just left a balance into a stake; an earlier, longer lock stays. Returns the stake."""
     old = stake_of(view, address)
     new = replace(old, amount=checked(old.amount + amount), locked_until_ms=max(old.locked_until_ms, locked_until_ms))
-    STAKES.put(view, address, new)
-    adjust(view, staked=amount)
-    return new
+    return _store(view, address, old, new)
 
 
 def remove(view: View, address: bytes, amount: int) -> None:
     """Take money out of a stake for its owner; the caller has seen that it is free, and says where it goes."""
     old = stake_of(view, address)
-    STAKES.put(view, address, replace(old, amount=old.amount - amount))
-    adjust(view, staked=-amount)
+    _store(view, address, old, replace(old, amount=old.amount - amount))
 
 
 def seize(view: View, address: bytes, amount: int) -> None:
@@ -82,11 +106,9 @@ def seize(view: View, address: bytes, amount: int) -> None:
 
     The caller says where it goes: see `chain.slashing`.
     """
-    if not amount:
-        return
-    old = stake_of(view, address)
-    STAKES.put(view, address, replace(old, amount=old.amount - amount, slashed=checked(old.slashed + amount)))
-    adjust(view, staked=-amount)
+    if amount:
+        old = stake_of(view, address)
+        _store(view, address, old, replace(old, amount=old.amount - amount, slashed=checked(old.slashed + amount)))
 
 
 def forfeit(view: View, address: bytes, amount: int, beneficiary: bytes) -> int:
@@ -98,7 +120,22 @@ def forfeit(view: View, address: bytes, amount: int, beneficiary: bytes) -> int:
         return 0
     old = stake_of(view, address)
     paid = min(amount, old.amount)
-    STAKES.put(view, address, replace(old, amount=old.amount - paid, collateral=old.collateral - amount))
-    adjust(view, staked=-paid)
+    _store(view, address, old, replace(old, amount=old.amount - paid, collateral=old.collateral - amount))
     credit(view, beneficiary, paid)
     return paid
+
+
+def claimable(view: View, address: bytes) -> int:
+    """The rewards that a claim would pay now, base units."""
+    held = stake_of(view, address)
+    return rewards.settled(view, held.share, held.amount).claimable
+
+
+def claim(view: View, address: bytes) -> int:
+    """Move the rewards of an account to its balance; returns the amount."""
+    old = stake_of(view, address)
+    share, amount = rewards.pay(view, rewards.change(view, old.share, old.amount, old.amount))
+    settled = replace(old, share=share)
+    _store(view, address, settled, settled)
+    credit(view, address, amount)
+    return amount

@@ -8,6 +8,7 @@ from chain.block import Block, Header, transactions_root
 from chain.clocks import CLOCKS, Clocks
 from chain.parameters import PARAMETERS
 from chain.result import SystemResult, results_root
+from chain.rewards import REWARDS, Rewards, Share
 from chain.stake import STAKES, Stake
 from chain.state.trie import root_of
 from chain.state.view import MemoryReader, View
@@ -58,7 +59,7 @@ def _state(specification: Specification) -> dict[bytes, bytes]:
         staked += allocation.stake
         ACCOUNTS.put(view, allocation.address, Account(allocation.balance))
         if allocation.stake:
-            STAKES.put(view, allocation.address, Stake(allocation.stake))
+            STAKES.put(view, allocation.address, Stake(allocation.stake, share=Share(counted=allocation.stake)))
     for authority in specification.authorities:
         # So that a tip has somewhere to go: what genesis makes is free of deposits.
         if ACCOUNTS.get(view, authority.operator) is None:
@@ -66,5 +67,6 @@ def _state(specification: Specification) -> dict[bytes, bytes]:
     PARAMETERS.put(view, specification.parameters)
     AUTHORITIES.put(view, Authorities(0, specification.authorities))
     TOTALS.put(view, Totals(issued=issued, staked=staked))
+    REWARDS.put(view, Rewards(counted=staked))
     CLOCKS.put(view, Clocks(0, specification.time_ms, 0, specification.time_ms))
     return {key: value for key, value in view.changes().items() if value is not None}

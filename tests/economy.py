@@ -37,6 +37,7 @@ PARAMETERS = Parameters(
     heartbeat_timeout_seconds=600,
     dispute_window_seconds=120,
     unbonding_seconds=45,
+    epoch_blocks=40,
     collateral_per_gpu=3 * COIN + 1,
     market_fee=333,
     market_fee_staker_share=2_222,
@@ -197,7 +198,7 @@ class Economy:
     def block(self) -> list[str]:
         """One block of random transactions; returns their errors. Raises AssertionError where the two differ."""
         ledger, model = self.ledger, self.model
-        context = BlockContext(ledger.chain_id, ledger.height + 1, 0, ledger.time_ms + self.jump(), ledger.proposer)
+        context = ledger.next_block(ledger.time_ms + self.jump())
         model.step(context.time_ms)
         ledger.time_ms = context.time_ms
         sequences: dict[bytes, int] = {}
@@ -243,7 +244,7 @@ class Economy:
             stake = stake_of(view, address)
             assert (stake.amount, stake.collateral) == (amount, model.reserved(address)), f"stake of {address.hex()}"
         money = totals(view)
-        assert money.epoch_pot + money.treasury == model.pots
+        assert money.epoch_pot + money.rewards + money.treasury == model.pots
         assert money.deposits == model.deposits
         assert money.unbonding == sum(amount for _, _, amount in model.unbonding)
         states = {booking_id: booking.status.name.lower() for booking_id, booking in BOOKINGS.scan(view)}

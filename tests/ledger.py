@@ -114,7 +114,7 @@ class Ledger:
     def block(self, *transactions: Transaction, after_ms: int = 1_000) -> tuple[TransactionResult, ...]:
         """Apply a block `after_ms` later than the last one; returns the results. Raises InvalidBlock."""
         view = self.view
-        context = BlockContext(self.chain_id, self.height + 1, 0, self.time_ms + after_ms, self.proposer)
+        context = self.next_block(self.time_ms + after_ms)
         outcome = apply_block(view, context, transactions)
         self.reader.apply(view.changes())
         self.height, self.time_ms, self.outcome = context.height, context.time_ms, outcome
@@ -132,11 +132,19 @@ class Ledger:
         assert result.succeeded, (result.error, dict(result.error_data))
         return result
 
+    def _block(self, height: int, time_ms: int) -> BlockContext:
+        epoch = max(0, height - 1) // read_parameters(self.view).epoch_blocks
+        return BlockContext(self.chain_id, height, epoch, time_ms, self.proposer)
+
+    def next_block(self, time_ms: int) -> BlockContext:
+        """The context of a block at this time on top of the present state."""
+        return self._block(self.height + 1, time_ms)
+
     @contextmanager
     def system(self) -> Iterator[Context]:
         """What a due item would see in the present block, for calling a service by itself; then it is as if one had."""
         view = self.view
-        block = BlockContext(self.chain_id, self.height, 0, self.time_ms, self.proposer)
+        block = self._block(self.height, self.time_ms)
         yield Context(view, block, self.live_ms, read_parameters(view), SYSTEM_ACCOUNT, sha256(b"system"))
         self.reader.apply(view.changes())
         if self.check:

@@ -23,6 +23,7 @@ from chain.schema import (
     Octets,
     String,
     Unsigned,
+    Wide,
     layout,
 )
 from tests.ledger import Person
@@ -61,6 +62,8 @@ def _value(kind: Kind, path: str, full: bool) -> Any:
     match kind:
         case Unsigned():
             return kind.maximum if full else kind.minimum
+        case Wide():
+            return kind.maximum if full else 0
         case AddressKind():
             return b"\x00" + _octets(path, 32)
         case Octets():

@@ -9,8 +9,10 @@ from chain.action import Action, Clock, Context, Family
 from chain.bank import account, debit, totals
 from chain.errors import InsufficientFunds, InsufficientStake, InvalidField, LedgerError
 from chain.invariants import require
+from chain.rewards import EPOCH_SHARES, FRACTION_BITS, end_epoch, read_rewards, settled
 from chain.schedule import Subject, is_scheduled
 from chain.schema import Amount, Seconds, record
+from chain.stake import STAKES
 from chain.state.view import View
 from chain.unbonding import (
     MAXIMUM_UNBONDINGS,
@@ -33,6 +35,11 @@ class StakeLocked(LedgerError):
 class TooManyUnbondings(LedgerError):
     code = 1204
     hint = "Wait until one of them is paid out."
+
+
+class NothingToClaim(LedgerError):
+    code = 1205
+    hint = "Fees are shared when an epoch ends, among stake that was locked for all of it."
 
 
 @record(version=1)
@@ -98,6 +105,24 @@ class RemoveStake(Action):
         context.emit("stake.unbonding", subjects, amount=self.amount, due_ms=due_ms)
 
 
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class ClaimRewards(Action):
+    """Moves to the balance what the stake has earned in the epochs that have ended."""
+
+    code: ClassVar[int] = 12
+    name: ClassVar[str] = "stake.claim_rewards"
+    base_weight: ClassVar[int] = 2
+
+    def check(self, context: Context) -> None:
+        if not stake.claimable(context.view, context.sender):
+            raise NothingToClaim(account=context.sender)
+
+    def apply(self, context: Context) -> None:
+        amount = stake.claim(context.view, context.sender)
+        context.emit("stake.rewards_claimed", [("account", context.sender)], amount=amount)
+
+
 def check_unbondings(view: View) -> None:
     """Unbondings add up to their total, and each has the deadline at which it is paid out."""
     unbonding = sum(item.amount for _, item in UNBONDINGS.scan(view))
@@ -112,4 +137,39 @@ def check_unbondings(view: View) -> None:
         require(waiting, "an unbonding has its deadline", id=id_of(key))
 
 
-FAMILY = Family("staking", (AddStake, RemoveStake), {Subject.UNBONDING: release}, (check_unbondings,))
+def check_epoch_shares(view: View) -> None:
+    """Where an epoch ended is kept for exactly those stakes that wait for it."""
+    now = read_rewards(view)
+    waiting: Counter[int] = Counter()
+    for address, held in STAKES.scan(view):
+        require(held.share.counted <= held.amount, "no more counts than there is", account=address)
+        require(held.share.epoch <= now.epoch, "nothing is settled before it is shared", account=address)
+        if held.share.counted < held.amount:
+            waiting[held.share.epoch] += 1
+    require(waiting.pop(now.epoch, 0) == now.raised, "raised stakes are counted", total=now.raised)
+    kept = {int.from_bytes(key, "big"): item.waiting for key, item in EPOCH_SHARES.scan(view)}
+    require(kept == waiting, "where an epoch ended is kept while somebody waits for it")
+
+
+def check_rewards(view: View) -> None:
+    """What counts adds up, and all that is owed is in the pool, to the last fraction of a base unit."""
+    now = read_rewards(view)
+    counted, owed = 0, now.carry
+    for address, held in STAKES.scan(view):
+        share = settled(view, held.share, held.amount)
+        require(share.owed >= held.share.owed, "what is owed only grows", account=address)
+        left = held.amount or held.collateral or share.claimable
+        require(left > 0, "a stake of which nothing is left is gone", account=address)
+        counted += share.counted
+        owed += share.owed
+    require(counted == now.counted, "stake that counts adds up", counted=counted, total=now.counted)
+    require(owed == totals(view).rewards << FRACTION_BITS, "what is owed is in the pool")
+
+
+FAMILY = Family(
+    "staking",
+    (AddStake, RemoveStake, ClaimRewards),
+    {Subject.UNBONDING: release},
+    (check_unbondings, check_epoch_shares, check_rewards),
+    epoch_end=end_epoch,
+)

@@ -98,7 +98,8 @@ class TestRemove:
         error, data = market.refused(market.provider, RemoveStake(6 * COIN))
         assert (error, data) == ("insufficient_stake", {"needed": 6 * COIN, "available": 5 * COIN})
         market.do(market.provider, RemoveStake(5 * COIN))
-        assert market.stake(market.provider) == Stake(25 * COIN, 25 * COIN)
+        held = market.stake(market.provider)
+        assert (held.amount, held.collateral, held.free) == (25 * COIN, 25 * COIN, 0)
 
     def test_at_most_32_unbondings(self, ledger: Ledger) -> None:
         ledger.do(ALICE, AddStake(100))
