@@ -19,6 +19,7 @@ from chain.invariants import check_all
 from chain.inventory import GPUS
 from chain.parameters import read_parameters
 from chain.reputation import REPUTATIONS
+from chain.rewards import NO_SHARE
 from chain.schedule import DUE, Subject, schedule
 from chain.schema import COIN
 from chain.stake import STAKES
@@ -116,19 +117,20 @@ class Late:
 
 
 def settled(view: View) -> dict[str, object]:
-    """A state without what only tells when something was written."""
+    """A state without what only tells when something was written, and so in which epoch a fee was collected."""
 
     def timeless(booking: Booking) -> Booking:
         unused = booking.status in (BookingStatus.NO_SHOW, BookingStatus.CANCELLED)
         return replace(booking, closed_height=None, ended_ms=None if unused else booking.ended_ms)
 
+    money = totals(view)
     return {
         "accounts": dict(ACCOUNTS.scan(view)),
-        "stakes": dict(STAKES.scan(view)),
+        "stakes": {key: replace(held, share=NO_SHARE) for key, held in STAKES.scan(view)},
         "escrows": dict(ESCROWS.scan(view)),
         "bookings": {key: timeless(booking) for key, booking in BOOKINGS.scan(view)},
         "gpus": dict(GPUS.scan(view)),
-        "totals": totals(view),
+        "totals": replace(money, epoch_pot=money.epoch_pot + money.rewards, rewards=0),
         "reputations": dict(REPUTATIONS.scan(view)),
         "trades": dict(TRADES.scan(view)),
     }

@@ -23,6 +23,7 @@ from chain.job import ANY_GPU, JOBS, JobStatus, Unit
 from chain.keys import ALIASES, KEYS, KeyBinding
 from chain.maintenance import MAINTENANCE
 from chain.request import BIDS, REQUESTS, read_bid
+from chain.rewards import EPOCH_SHARES, REWARDS, EpochShare, read_rewards
 from chain.schedule import DUE, DueItem, Subject
 from chain.schema import COIN
 from chain.stake import STAKES, Stake, stake_of
@@ -39,7 +40,7 @@ class Scene:
     """A market with something of everything: the state that each test damages."""
 
     def __init__(self) -> None:
-        market = Market(gpus=6, parameters=altered(heartbeat_timeout_seconds=120))
+        market = Market(gpus=6, parameters=altered(heartbeat_timeout_seconds=120, epoch_blocks=20))
         self.market = market
         a, b, c, d, e, f = market.gpus
         self.gpus = market.gpus
@@ -61,6 +62,9 @@ class Scene:
         self.multisig, self.proposal = self.office()
         self.request = self.asked(e)
         market.block(market.sign(market.renter, AddStake(1), idempotency_id=b"\x01" * 32))
+        while market.height % 20:
+            market.block(market.sign(market.other, AddStake(1)))  # in an epoch before, and in the last one raised again
+        market.do(market.renter, AddStake(1))
         self.view: View = market.view
         check_all(self.view)
 
@@ -142,6 +146,20 @@ class Scene:
         address = self.market.provider.address
         STAKES.put(self.view, address, replace(stake_of(self.view, address), **changes))
 
+    @property
+    def staked(self) -> Stake:
+        """A stake that was raised in this epoch."""
+        return stake_of(self.view, self.market.renter.address)
+
+    def share(self, address: bytes | None = None, **changes: int) -> None:
+        address = address or self.market.renter.address
+        held = stake_of(self.view, address)
+        STAKES.put(self.view, address, replace(held, share=replace(held.share, **changes)))
+
+    def rewards(self, **changes: int) -> None:
+        old = read_rewards(self.view)
+        REWARDS.put(self.view, replace(old, **{name: getattr(old, name) + more for name, more in changes.items()}))
+
     def start_of(self, booking_id: bytes) -> int:
         return self._booking(booking_id).start_ms
 
@@ -212,6 +230,36 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
         "an unbonding holds money",
     ),
     "more unbondings than an account may have": (lambda s: s.many_unbondings(), "an account has few open unbondings"),
+    "rewards of nobody": (lambda s: s.totals(rewards=1, treasury=-1), "what is owed is in the pool"),
+    "a fraction carried from nothing": (lambda s: s.rewards(carry=1), "what is owed is in the pool"),
+    "a staker owed too much": (
+        lambda s: s.share(owed=s.staked.share.owed + 1),
+        "what is owed is in the pool",
+    ),
+    "a stake that counts too early": (lambda s: s.share(counted=s.staked.amount), "raised stakes are counted"),
+    "more that counts than there is": (
+        lambda s: s.share(counted=s.staked.amount + 1),
+        "no more counts than there is",
+    ),
+    "a stake settled in the future": (lambda s: s.share(epoch=9), "nothing is settled before it is shared"),
+    "a total that counts too much": (lambda s: s.rewards(counted=1), "stake that counts adds up"),
+    "the end of an epoch forgotten": (
+        lambda s: [EPOCH_SHARES.delete(s.view, key) for key, _ in list(EPOCH_SHARES.scan(s.view))],
+        "where an epoch ended is kept while somebody waits for it",
+    ),
+    "the end of an epoch kept for nobody": (
+        lambda s: EPOCH_SHARES.put(s.view, u64(0), EpochShare(0, 1)),
+        "where an epoch ended is kept while somebody waits for it",
+    ),
+    "the end of an epoch that does not follow": (
+        lambda s: [EPOCH_SHARES.put(s.view, key, EpochShare(0, 1)) for key, _ in list(EPOCH_SHARES.scan(s.view))],
+        "what is owed is in the pool",
+    ),
+    "a stake that earned before it was there": (
+        lambda s: s.share(s.market.other.address, per_unit=1 << 100),
+        "what is owed only grows",
+    ),
+    "a stake of nothing": (lambda s: STAKES.put(s.view, b"\x00" * 33, Stake()), "nothing is left is gone"),
     "an escrow paid twice": (
         lambda s: (s.escrow(s.closing, net=1), s.totals(escrow=-1, treasury=1)),
         "nothing is paid before it is undisputed",
