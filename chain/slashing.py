@@ -13,7 +13,7 @@ from chain.action import Context
 from chain.bank import adjust, credit
 from chain.schema import Amount, BasisPoints, record
 
-SLASH_WEIGHT = 20
+SLASH_WEIGHT = 40
 """Weight of a slash at worst, with every unbonding that an account may have."""
 
 

@@ -80,7 +80,7 @@ class RemoveStake(Action):
 
     code: ClassVar[int] = 11
     name: ClassVar[str] = "stake.remove"
-    base_weight: ClassVar[int] = 8
+    base_weight: ClassVar[int] = 12  # a due item, and a look through the unbondings that are open already
 
     amount: Amount
 
@@ -112,7 +112,7 @@ class ClaimRewards(Action):
 
     code: ClassVar[int] = 12
     name: ClassVar[str] = "stake.claim_rewards"
-    base_weight: ClassVar[int] = 2
+    base_weight: ClassVar[int] = 3
 
     def check(self, context: Context) -> None:
         if not stake.claimable(context.view, context.sender):
