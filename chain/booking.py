@@ -1,6 +1,7 @@
 """A booking, its arithmetic and its life: the service behind the booking actions, jobs and reviews.
 
     reserved → active → closing → closed          reserved → cancelled | provider_cancelled | no_show
+    active | closing → disputed → closed
 
 Everything that money depends on is copied into the booking when it is reserved. `current_booking` brings a booking
 up to date from the clocks alone, so an action on an overdue booking and the due queue always agree.
@@ -11,7 +12,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from chain import escrow, reputation, stake
-from chain.action import Clock, Context
+from chain.action import DUE_HANDLERS, Clock, Context
 from chain.clocks import block_instant, live_before, live_instant
 from chain.errors import NotFound
 from chain.inventory import hardware_of, models_of, prolong, read_gpu, vacate
@@ -45,6 +46,8 @@ class BookingStatus(IntEnum):
     CANCELLED = 5
     NO_SHOW = 6
     PROVIDER_CANCELLED = 7
+    DISPUTED = 8
+    """Ended; what was not paid waits for the outcome of its dispute."""
 
 
 MAXIMUM_SEGMENTS = 16
@@ -62,7 +65,7 @@ class Extension:
     """Summed price of the GPUs, base units per hour."""
 
 
-OPEN_STATUSES = (BookingStatus.RESERVED, BookingStatus.ACTIVE, BookingStatus.CLOSING)
+OPEN_STATUSES = (BookingStatus.RESERVED, BookingStatus.ACTIVE, BookingStatus.CLOSING, BookingStatus.DISPUTED)
 
 
 @record(version=1)
@@ -102,13 +105,15 @@ class Booking:
     """The transaction that carries the sealed access details."""
     activated_ms: Timestamp | None = None
     ended_ms: Timestamp | None = None
-    """Block time of its end: completed, released, cancelled or not shown."""
+    """Block time of its end: completed, released, disputed, cancelled or not shown."""
     gross: Amount = 0
-    """Earned, market fee included; final once it has ended."""
+    """Earned, market fee included; final once it has ended, unless a dispute makes it less."""
     payment_live_ms: Timestamp | None = None
     """Live time at which the earnings are paid."""
     closed_height: Unsigned64 | None = None
     extensions: Annotated[tuple[Extension, ...], ListOf(MAXIMUM_SEGMENTS - 1)] = ()
+    dispute: Hash | None = None
+    """The dispute about it; there is one at most."""
 
     @property
     def from_ms(self) -> int:
@@ -196,6 +201,9 @@ def current_booking(context: Context, booking_id: bytes) -> Booking:
         and context.live_ms >= booking.payment_live_ms
     ):
         booking = close(context, booking_id, booking)
+    if booking.status is BookingStatus.DISPUTED and booking.dispute is not None:
+        DUE_HANDLERS[Subject.DISPUTE](context, booking.dispute)
+        booking = read_booking(context.view, booking_id)
     return booking
 
 
@@ -368,6 +376,45 @@ def close(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     BOOKINGS.put(context.view, booking_id, closed)
     context.emit("booking.closed", subjects(booking_id, closed), net=net, fee=fee)
     return closed
+
+
+def freeze(context: Context, booking_id: bytes, booking: Booking, dispute_id: bytes, gross: int) -> Booking:
+    """A dispute begins: an active booking ends now, and what is not paid of the gross waits for the outcome."""
+    _unschedule(context, booking_id, booking)
+    refund, ended_ms = 0, booking.ended_ms
+    if booking.status is BookingStatus.ACTIVE:
+        _leave_calendar(context, booking)
+        refund, ended_ms = escrow.refund(context, booking_id, booking.cost - gross), context.time_ms
+    net, fee = pay_matured(context, booking_id, booking)
+    frozen = replace(
+        booking,
+        status=BookingStatus.DISPUTED,
+        ended_ms=ended_ms,
+        gross=gross,
+        payment_live_ms=None,
+        dispute=dispute_id,
+    )
+    BOOKINGS.put(context.view, booking_id, frozen)
+    context.emit("booking.disputed", subjects(booking_id, frozen), gross=gross, refund=refund, net=net, fee=fee)
+    return frozen
+
+
+def resolve(context: Context, booking_id: bytes, gross: int, slashed: int) -> int:
+    """Its dispute is over: pay up to the gross, return the rest, and give the renter a part of the collateral slice.
+
+    Returns what the renter got of it.
+    """
+    booking = read_booking(context.view, booking_id)
+    net, fee = escrow.pay(context, booking_id, booking.provider, gross)
+    refund = escrow.refund_rest(context, booking_id)
+    forfeited = stake.forfeit(context.view, booking.provider, slashed, booking.renter)
+    stake.free(context.view, booking.provider, booking.collateral - slashed)
+    remember_earnings(context, booking_id, booking)
+    closed = replace(booking, status=BookingStatus.CLOSED, gross=gross, closed_height=context.block.height)
+    BOOKINGS.put(context.view, booking_id, closed)
+    names = subjects(booking_id, closed)
+    context.emit("booking.closed", names, gross=gross, net=net, fee=fee, refund=refund, forfeited=forfeited)
+    return forfeited
 
 
 def gpu_is_offline(context: Context, booking: Booking) -> bool:

@@ -81,6 +81,7 @@ def check_escrows(view: View) -> None:
             BookingStatus.RESERVED: booking.cost,
             BookingStatus.ACTIVE: booking.cost - item.gross,
             BookingStatus.CLOSING: booking.gross - item.gross,
+            BookingStatus.DISPUTED: booking.gross - item.gross,
         }.get(booking.status, 0)
         require(item.remaining == expected, "a booking's escrow holds what is open", booking=booking_id)
         if booking.status in (BookingStatus.ACTIVE, BookingStatus.CLOSING):
@@ -92,6 +93,10 @@ def check_escrows(view: View) -> None:
             paid = job.units_done + (0 if job.claim is None else job.claim.units_accepted)
             open_now = job.status in (JobStatus.OPEN, *HELD, JobStatus.DELIVERED)
             require(item.locked == job.cost, "a job's cost is what was locked", job=job_id)
+            if job.dispute is not None:
+                ended = job.status is JobStatus.CLOSED
+                require(item.remaining == 0 or not ended, "a finished job holds nothing", job=job_id)
+                continue
             require(item.gross == paid * job.unit_price, "accepted units are paid", job=job_id)
             require(
                 (item.remaining == job.cost - item.gross) or not open_now, "an open job's money is held", job=job_id
@@ -108,7 +113,7 @@ def check_collateral(view: View) -> None:
         if booking.status in OPEN_STATUSES:
             reserved[booking.provider] += booking.collateral
     for _, job in JOBS.scan(view):
-        if job.claim is not None and job.status in (*HELD, JobStatus.DELIVERED):
+        if job.claim is not None and job.status in (*HELD, JobStatus.DELIVERED, JobStatus.DISPUTED):
             reserved[job.claim.provider] += job.claim.collateral
     stakes = dict(STAKES.scan(view))
     for address, amount in reserved.items():
@@ -143,8 +148,9 @@ def check_calendars(view: View) -> None:
         claim = HARDWARE.get(view, gpu.hardware.hardware_hash)
         live = gpu.status is not GpuStatus.RETIRED
         require((claim is not None and claim.gpu == gpu_id) == live, "a live GPU holds its hardware hash", gpu=gpu_id)
-        waits = gpu.status is not GpuStatus.RETIRING or (gpu.open_bookings > 0 and not gpu.maintenance)
-        require(waits, "a retiring GPU waits for a booking or job", gpu=gpu_id)
+        busy = gpu.challenge is not None or gpu.open_bookings > 0
+        waits = gpu.status is not GpuStatus.RETIRING or (busy and not gpu.maintenance)
+        require(waits, "a retiring GPU waits for a booking, job or challenge", gpu=gpu_id)
     for _, claim in HARDWARE.scan(view):
         require(GPUS.get(view, claim.gpu) is not None, "a hardware hash has its GPU", gpu=claim.gpu)
 

@@ -17,6 +17,7 @@ from chain.schema import (
     Address,
     Amount,
     BasisPoints,
+    Boolean,
     Hash,
     ListOf,
     Seconds,
@@ -50,7 +51,7 @@ class GpuStatus(IntEnum):
     OFFLINE = 2
     """Missed its heartbeat: no new bookings until the next one."""
     RETIRING = 3
-    """No new bookings; retired when the last one ends."""
+    """No new bookings; retired when the last one ends, and no challenge of its hardware is open."""
     RETIRED = 4
 
 
@@ -109,6 +110,10 @@ class Gpu:
     """Windows that its owner has set and that are not over, in the order in which they were set."""
     since_live_ms: Timestamp = 0
     """Live time since which it has been online, or offline."""
+    challenge: Hash | None = None
+    """The open dispute about its hardware."""
+    refuted: Boolean = False
+    """Whether a challenge has shown that the hardware is not what was declared."""
 
 
 @record(version=1)
@@ -143,9 +148,17 @@ def read_gpu(view: View, gpu_id: bytes) -> Gpu:
     return gpu
 
 
-def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
-    """The GPU, brought up to date: offline if its heartbeat is overdue. Raises NotFound."""
+def challenged_gpu(context: Context, gpu_id: bytes) -> Gpu:
+    """The GPU after a challenge of its hardware whose time is over. Raises NotFound."""
     gpu = read_gpu(context.view, gpu_id)
+    if gpu.challenge is not None:
+        DUE_HANDLERS[Subject.DISPUTE](context, gpu.challenge)
+    return read_gpu(context.view, gpu_id)
+
+
+def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
+    """The GPU, brought up to date: challenges decided, offline if its heartbeat is overdue. Raises NotFound."""
+    gpu = challenged_gpu(context, gpu_id)
     if gpu.status is GpuStatus.ACTIVE and context.live_ms >= gpu.offline_live_ms:
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
         remember_uptime(context.view, gpu, gpu.offline_live_ms)
@@ -240,13 +253,14 @@ def vacate(context: Context, gpu_id: bytes, start_ms: int) -> None:
     gpu = read_gpu(context.view, gpu_id)
     gpu = replace(gpu, open_bookings=gpu.open_bookings - 1)
     GPUS.put(context.view, gpu_id, gpu)
-    if gpu.status is GpuStatus.RETIRING and gpu.open_bookings == 0:
-        finish_retirement(context, gpu_id)
+    retire_if_idle(context, gpu_id)
 
 
-def finish_retirement(context: Context, gpu_id: bytes) -> None:
-    """Free the collateral and the hardware hash of a GPU without bookings."""
+def retire_if_idle(context: Context, gpu_id: bytes) -> None:
+    """Free the collateral and the hardware hash of a retiring GPU that no booking, job or challenge holds."""
     gpu = read_gpu(context.view, gpu_id)
+    if gpu.status is not GpuStatus.RETIRING or gpu.open_bookings or gpu.challenge is not None:
+        return
     stake.free(context.view, gpu.owner, gpu.collateral)
     HARDWARE.delete(context.view, gpu.hardware.hardware_hash)
     GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRED, collateral=0))

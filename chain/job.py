@@ -1,6 +1,6 @@
 """A job, its receipts and its life: the service behind the job actions and reviews.
 
-    open → claimed → payload_shared → delivered → accepted
+    open → claimed → payload_shared → delivered → accepted | disputed → closed
     claimed → open again (another provider, at most three attempts) or expired;  open → cancelled | expired
 
 A standalone job locks max_units · unit_price. A job inside a booking locks and pays nothing: its receipts meter it.
@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from chain import escrow, reputation, stake
-from chain.action import Clock, Context
+from chain.action import DUE_HANDLERS, Clock, Context
 from chain.booking import BookingStatus, current_booking
 from chain.crypto.hashing import tagged_hash
 from chain.errors import NotFound
@@ -50,6 +50,10 @@ class JobStatus(IntEnum):
     ACCEPTED = 5
     CANCELLED = 6
     EXPIRED = 7
+    DISPUTED = 8
+    """Delivered; what was not paid waits for the outcome of the dispute."""
+    CLOSED = 9
+    """After a dispute."""
 
 
 HELD = (JobStatus.CLAIMED, JobStatus.PAYLOAD_SHARED)
@@ -163,6 +167,8 @@ class Job:
     acceptance_live_ms: Timestamp | None = None
     """Live time at which a delivered job is accepted by itself."""
     ended_ms: Timestamp | None = None
+    dispute: Hash | None = None
+    """The dispute about it; there is one at most."""
 
     @property
     def units_left(self) -> int:
@@ -207,6 +213,9 @@ def current_job(context: Context, job_id: bytes) -> Job:
         and context.live_ms >= job.acceptance_live_ms
     ):
         job = accept_delivery(context, job_id, job)
+    if job.status is JobStatus.DISPUTED and job.dispute is not None:
+        DUE_HANDLERS[Subject.DISPUTE](context, job.dispute)
+        job = read_job(context.view, job_id)
     if job.status is JobStatus.OPEN and context.time_ms >= job.deadline_ms:
         job = _finish(context, job_id, job, JobStatus.EXPIRED, "expired")
     if job.booking is not None and job.status in (JobStatus.OPEN, *HELD):
@@ -313,6 +322,43 @@ def deliver(context: Context, job_id: bytes, job: Job, claim: Claim) -> Job:
     schedule(context, Clock.LIVE, acceptance_live_ms, Subject.JOB, job_id)
     context.emit("job.delivered", subjects(job_id, delivered), units=claim.units_total)
     return delivered
+
+
+def delivered_gross(job: Job) -> int:
+    """What a delivered standalone job comes to if it is accepted, earlier attempts included, base units."""
+    units = 0 if job.claim is None else job.claim.units_total
+    return (job.units_done + units) * job.unit_price
+
+
+def freeze(context: Context, job_id: bytes, job: Job, dispute_id: bytes) -> Job:
+    """A dispute begins: what was not delivered returns, and what was and is not paid waits for the outcome."""
+    unschedule_job(context, job_id, job)
+    refund = escrow.refund(context, job_id, job.cost - delivered_gross(job))
+    frozen = replace(job, status=JobStatus.DISPUTED, dispute=dispute_id)
+    JOBS.put(context.view, job_id, frozen)
+    context.emit("job.disputed", subjects(job_id, frozen), gross=delivered_gross(job), refund=refund)
+    return frozen
+
+
+def resolve(context: Context, job_id: bytes, gross: int, slashed: int) -> int:
+    """Its dispute is over: pay up to the gross, return the rest, and give the renter a part of the collateral.
+
+    Returns what the renter got of it.
+    """
+    job = read_job(context.view, job_id)
+    claim = job.claim
+    if claim is None:
+        return 0
+    net, fee = escrow.pay(context, job_id, claim.provider, gross)
+    reputation.count_earnings(context.view, claim.provider, _hardware(context, claim), net + fee, fee)
+    refund = escrow.refund_rest(context, job_id)
+    forfeited = stake.forfeit(context.view, claim.provider, slashed, job.renter)
+    stake.free(context.view, claim.provider, claim.collateral - slashed)
+    closed = replace(job, status=JobStatus.CLOSED)
+    JOBS.put(context.view, job_id, closed)
+    names = subjects(job_id, closed)
+    context.emit("job.closed", names, gross=gross, net=net, fee=fee, refund=refund, forfeited=forfeited)
+    return forfeited
 
 
 def cancel(context: Context, job_id: bytes, job: Job) -> Job:

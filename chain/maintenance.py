@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from chain.action import Clock, Context
 from chain.errors import NotFound
-from chain.inventory import GPUS, occupy, read_gpu, vacate
+from chain.inventory import GPUS, GpuStatus, current_gpu, occupy, read_gpu, remember_uptime, retire_if_idle, vacate
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import Hash, Timestamp, record
 from chain.state.tables import Table, TableId
@@ -72,3 +72,15 @@ def end_overdue(context: Context, maintenance_id: bytes) -> None:
     window = MAINTENANCE.get(context.view, maintenance_id)
     if window is not None and context.time_ms >= window.end_ms:
         finish(context, maintenance_id)
+
+
+def retire(context: Context, gpu_id: bytes) -> None:
+    """Take a listed GPU off the market: at once if nothing holds it, else when the last booking ends."""
+    for maintenance_id in read_gpu(context.view, gpu_id).maintenance:
+        finish(context, maintenance_id)
+    gpu = current_gpu(context, gpu_id)
+    unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
+    remember_uptime(context.view, gpu, context.live_ms)
+    GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRING))
+    context.emit("gpu.retiring", [("gpu", gpu_id), ("provider", gpu.owner)], open_bookings=gpu.open_bookings)
+    retire_if_idle(context, gpu_id)

@@ -18,7 +18,7 @@ from chain.schedule import DUE, DueItem, Subject
 from chain.schema import COIN
 from chain.stake import Stake, stake_of
 from chain.state.tables import u64
-from tests.ledger import Ledger, Person, make_specification, subject
+from tests.ledger import Ledger, Person, make_authority, make_specification, subject
 
 PRICE = 2 * COIN
 """Of one GPU-hour."""
@@ -80,10 +80,26 @@ class Market(Ledger):
         stake: int = 1_000 * COIN,
         balance: int = 10_000 * COIN,
         check: bool = True,
+        operators: Sequence[Person] = (),
     ) -> None:
+        """
+        Args:
+            operators: of the network's authorities, who then own what everybody owns; a stranger's if none are given.
+        """
         self.provider, self.renter, self.other = Person("provider"), Person("renter"), Person("other")
         people = (self.provider, self.renter, self.other)
-        super().__init__(make_specification(people, balance=balance, stake=stake, parameters=parameters), check=check)
+        authorities = [
+            replace(make_authority(str(index))[0], operator=operator.address)
+            for index, operator in enumerate(operators)
+        ]
+        specification = make_specification(
+            tuple({person.address: person for person in (*operators, *people)}.values()),
+            balance=balance,
+            stake=stake,
+            parameters=parameters,
+            authorities=authorities,
+        )
+        super().__init__(specification, check=check)
         self.gpus = tuple(self.register(str(index), offer or terms(price, minimum)) for index in range(gpus))
 
     def register(self, name: str, offer: Terms | None = None, owner: Person | None = None) -> bytes:

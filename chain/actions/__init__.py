@@ -6,6 +6,7 @@ Codec, JSON view, `rpc.discover`, CLI decoding and wallet confirmation text are 
 from chain.action import Family, register
 from chain.actions.accounts import FAMILY as ACCOUNTS
 from chain.actions.bookings import FAMILY as BOOKINGS
+from chain.actions.disputes import FAMILY as DISPUTES
 from chain.actions.gpus import FAMILY as GPUS
 from chain.actions.jobs import FAMILY as JOBS
 from chain.actions.multisig import FAMILY as MULTISIG
@@ -21,6 +22,7 @@ FAMILIES: tuple[Family, ...] = (
     REQUESTS,
     JOBS,
     REVIEWS,
+    DISPUTES,
     MULTISIG,
 )
 

@@ -23,7 +23,6 @@ from chain.booking import (
     gpu_is_offline,
     pay_matured,
     provider_cancel,
-    read_booking,
     released_gross,
     subjects,
 )
@@ -288,7 +287,9 @@ class Settle(Action):
     booking: Hash
 
     def check(self, context: Context) -> None:
-        read_booking(context.view, self.booking)
+        booking = current_booking(context, self.booking)
+        if booking.status is BookingStatus.DISPUTED:
+            raise WrongBookingStatus(booking=self.booking, status="disputed", needed="any other")
 
     def apply(self, context: Context) -> None:
         booking = current_booking(context, self.booking)

@@ -21,15 +21,14 @@ from chain.inventory import (
     Hardware,
     HardwareClaim,
     Terms,
+    challenged_gpu,
     clear_overdue,
     current_gpu,
-    finish_retirement,
     read_gpu,
     record_heartbeat,
-    remember_uptime,
     require_vacant,
 )
-from chain.maintenance import begin, current_maintenance, end_overdue, finish
+from chain.maintenance import begin, current_maintenance, end_overdue, finish, retire
 from chain.reputation import open_reputation
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64, record
@@ -157,8 +156,8 @@ class RegisterGpu(Action):
 
 
 def _listed(context: Context, gpu_id: bytes) -> Gpu:
-    """The GPU; retired, if it was only waiting for bookings that are over by now. Raises NotFound."""
-    if read_gpu(context.view, gpu_id).status is GpuStatus.RETIRING:
+    """The GPU; retired, if it was only waiting for what is over by now. Raises NotFound."""
+    if challenged_gpu(context, gpu_id).status is GpuStatus.RETIRING:
         clear_overdue(context, gpu_id)
     return read_gpu(context.view, gpu_id)
 
@@ -216,15 +215,7 @@ class RetireGpu(Action):
             raise GpuRetired(gpu=self.gpu)
 
     def apply(self, context: Context) -> None:
-        for maintenance_id in read_gpu(context.view, self.gpu).maintenance:
-            finish(context, maintenance_id)
-        gpu = current_gpu(context, self.gpu)
-        unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, self.gpu)
-        remember_uptime(context.view, gpu, context.live_ms)
-        GPUS.put(context.view, self.gpu, replace(gpu, status=GpuStatus.RETIRING))
-        context.emit("gpu.retiring", [("gpu", self.gpu), ("provider", gpu.owner)], open_bookings=gpu.open_bookings)
-        if gpu.open_bookings == 0:
-            finish_retirement(context, self.gpu)
+        retire(context, self.gpu)
 
 
 def miss_heartbeat(context: Context, gpu_id: bytes) -> None:

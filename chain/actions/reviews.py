@@ -174,7 +174,7 @@ def _deal(context: Context, subject: bytes) -> _Deal:
     elif JOBS.get(context.view, subject) is not None:
         job = current_job(context, subject)
         party = job.renter == context.sender
-        finished = job.status is JobStatus.ACCEPTED
+        finished = job.status in (JobStatus.ACCEPTED, JobStatus.CLOSED)
         provider = b"" if job.claim is None else job.claim.provider
         gpus = () if job.claim is None or job.claim.gpu is None else (job.claim.gpu,)
         ended_ms = job.ended_ms

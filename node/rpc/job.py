@@ -12,7 +12,7 @@ from node.rpc.handlers import aside, quick
 from node.rpc.pages import make_cursor, newest_first, read_cursor, scan_records
 from node.store import SYSTEM_INDEX
 
-FINISHED = (JobStatus.ACCEPTED, JobStatus.CANCELLED, JobStatus.EXPIRED)
+FINISHED = (JobStatus.ACCEPTED, JobStatus.CANCELLED, JobStatus.EXPIRED, JobStatus.CLOSED)
 HISTORY_STRIDE = 100
 MAXIMUM_LOOKED_AT = 2_000
 """Places of a job's history that one page of receipts looks at."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from chain.action import Clock
+from chain.actions.disputes import ChallengeHardware, OpenDispute
 from chain.actions.gpus import RetireGpu, SetMaintenance
 from chain.actions.jobs import ClaimJob, SubmitJob
 from chain.actions.multisig import MULTISIGS, PROPOSALS, CreateMultisig, ProposeActions
@@ -16,6 +17,7 @@ from chain.booking import BOOKINGS, Booking, BookingStatus
 from chain.clocks import CLOCKS, read_clocks
 from chain.crypto.address import key_address
 from chain.crypto.hashing import sha256
+from chain.dispute import DISPUTES, Ballot, Fault
 from chain.escrow import ESCROWS, Escrow, escrow_of
 from chain.invariants import InvariantBroken, check_all
 from chain.inventory import GPUS, HARDWARE, INTERVALS, Gpu, GpuStatus, HardwareClaim, Interval
@@ -40,9 +42,9 @@ class Scene:
     """A market with something of everything: the state that each test damages."""
 
     def __init__(self) -> None:
-        market = Market(gpus=6, parameters=altered(heartbeat_timeout_seconds=120, epoch_blocks=20))
+        market = Market(gpus=7, parameters=altered(heartbeat_timeout_seconds=120, epoch_blocks=20))
         self.market = market
-        a, b, c, d, e, f = market.gpus
+        a, b, c, d, e, f, g = market.gpus
         self.gpus = market.gpus
         self.active = market.active([a], seconds=7_200)
         self.reserved = market.reserve([a], after_seconds=20_000)
@@ -56,6 +58,11 @@ class Scene:
         market.do(market.provider, RetireGpu(d), RemoveStake(5 * COIN))
         set_now = SetMaintenance(f, market.time_ms + 3_600_000, 600)
         self.window = subject(market.do(market.provider, set_now), "gpu.maintenance_set", "maintenance")
+        self.disputed = market.active([g])
+        contest = OpenDispute(self.disputed, "too slow"), ChallengeHardware(g, "too small")
+        self.dispute, self.challenge = (
+            subject(market.do(market.renter, each), "dispute.opened", "dispute") for each in contest
+        )
         market.commit("unlisted")
         self.new_key = rotate(market, market.other)
         self.claimed, self.open = self.jobs(e)
@@ -159,6 +166,11 @@ class Scene:
     def rewards(self, **changes: int) -> None:
         old = read_rewards(self.view)
         REWARDS.put(self.view, replace(old, **{name: getattr(old, name) + more for name, more in changes.items()}))
+
+    def contest(self, dispute_id: bytes, **changes: object) -> None:
+        found = DISPUTES.get(self.view, dispute_id)
+        assert found is not None
+        DISPUTES.put(self.view, dispute_id, replace(found, **changes))  # type: ignore[arg-type]
 
     def start_of(self, booking_id: bytes) -> int:
         return self._booking(booking_id).start_ms
@@ -435,6 +447,52 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "a request's deposit grown": (lambda s: s.alter_request(deposit=1), "deposits add up to their total"),
     "a bid's deposit grown": (lambda s: s.alter_bid(deposit=1), "deposits add up to their total"),
     "a commitment without deadline": (lambda s: s.drop_deadlines(Subject.COMMITMENT), "a commitment has its deadline"),
+    "a dispute without deadline": (
+        lambda s: s.drop_deadlines(Subject.DISPUTE, s.dispute),
+        "a dispute has its deadline",
+    ),
+    "a dispute forgotten": (
+        lambda s: (DISPUTES.delete(s.view, s.dispute), s.totals(deposits=-COIN, treasury=COIN)),
+        "what is disputed names its dispute",
+    ),
+    "a dispute's deposit lost": (lambda s: s.contest(s.dispute, deposit=1), "deposits add up"),
+    "a dispute that another booking names": (
+        lambda s: s.contest(s.dispute, subject=s.closing),
+        "what is disputed names its dispute",
+    ),
+    "a challenge that its GPU does not name": (
+        lambda s: s.gpu(s.gpus[6], challenge=None),
+        "what is disputed names its dispute",
+    ),
+    "a party in the electorate": (
+        lambda s: s.contest(s.dispute, electorate=(s.market.provider.address,)),
+        "no party votes",
+    ),
+    "a vote counted twice": (
+        lambda s: s.contest(s.dispute, ballots=(Ballot(0, 0, 0, Fault.NOBODY),) * 2),
+        "each voter votes once",
+    ),
+    "a vote of nobody": (
+        lambda s: s.contest(s.dispute, ballots=(Ballot(1, 0, 0, Fault.NOBODY),)),
+        "each voter votes once",
+    ),
+    "paid during a dispute": (
+        lambda s: (s.escrow(s.disputed, net=1), s.totals(escrow=-1, treasury=1)),
+        "nothing is paid during a dispute",
+    ),
+    "more held than is disputed": (
+        lambda s: (
+            s.booking(s.disputed, gross=s._booking(s.disputed).gross + 1),
+            s.escrow(s.disputed, refunded=-1),
+            s.totals(escrow=1, treasury=-1),
+        ),
+        "what is disputed is held",
+    ),
+    "more paid than there was": (lambda s: s.contest(s.dispute, paid=COIN), "what was not paid"),
+    "a disputed booking's slice freed": (
+        lambda s: s.booking(s.disputed, collateral=0),
+        "collateral is what is reserved",
+    ),
     "a current key forgotten": (lambda s: KEYS.delete(s.view, s.new_key), "a rotated account has one current key"),
     "a current key retired": (
         lambda s: KEYS.put(s.view, s.new_key, KeyBinding(s.market.other.address, True)),

@@ -24,6 +24,7 @@ from chain.codec import encode
 from chain.crypto.address import KEY
 from chain.crypto.ed25519 import PrivateKey
 from chain.crypto.hashing import sha256
+from chain.dispute import DISPUTES, DisputeStatus, Fault
 from chain.errors import InvalidBlock, LedgerError
 from chain.invariants import check_all
 from chain.inventory import GPUS, GpuStatus
@@ -71,6 +72,9 @@ OVER = (
     BookingStatus.PROVIDER_CANCELLED,
     JobStatus.CANCELLED,
     JobStatus.EXPIRED,
+    DisputeStatus.RULED,
+    DisputeStatus.UNDECIDED,
+    DisputeStatus.UNANSWERED,
 )
 """Where nothing can happen any more; a closed booking and an accepted job may still be reviewed."""
 
@@ -80,8 +84,9 @@ class Arena:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.market = Market(gpus=3, parameters=PARAMETERS, stake=3_000 * COIN)
-        self.people: list[Person] = [self.market.provider, self.market.renter, self.market.other]
+        judges = (Person("judge"), Person("other"))
+        self.market = Market(gpus=3, parameters=PARAMETERS, stake=3_000 * COIN, operators=judges)
+        self.people: list[Person] = [self.market.provider, self.market.renter, self.market.other, judges[0]]
         for person in self.people:
             self.market.do(person, AddStake(1))
         self.view = self.market.view
@@ -137,6 +142,9 @@ class Arena:
             "expires_ms": lambda: now + rng.randint(1, 1_000_000),
             "unit_price": lambda: rng.choice((0, 1, 1_000)),
             "execution_weight": lambda: rng.choice((0, 400)),
+            "renter_share": lambda: rng.choice((0, 1, 3_333, 10_000)),
+            "slash_share": lambda: rng.choice((0, 1, 3_333, 10_000)),
+            "fault": lambda: int(rng.choice(list(Fault))),
         }
 
     def pool(self, name: str) -> list[bytes]:
@@ -149,6 +157,7 @@ class Arena:
             "maintenance": MAINTENANCE,
             "review": REVIEWS,
             "request": REQUESTS,
+            "dispute": DISPUTES,
         }
         if name == "subject":
             name = self.rng.choice(("booking", "job", "review"))
@@ -189,6 +198,8 @@ class Arena:
             case "account.rotate_key":
                 key = rng.choice(self.keys)
                 return (*_tuples(to_plain(rotation(self.market.chain_id, person.address, key))),)
+            case "dispute.vote":
+                return (*fields[:2], fields[2] if fields[3] == Fault.PROVIDER else 0, fields[3])
             case "multisig.create" | "multisig.set_members":
                 members = tuple(sorted(rng.sample([each.address for each in self.people], k=rng.randint(1, 3))))
                 return (rng.randint(1, len(members)), members)
