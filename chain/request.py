@@ -11,12 +11,13 @@ deadline of its own, so that what falls due with a request is paid for by those 
 from dataclasses import dataclass
 from typing import Annotated
 
-from chain import deposit, escrow
+from chain import deposit, escrow, reservation
 from chain.action import Clock, Context
 from chain.bank import KEY_BYTES
 from chain.booking import MAXIMUM_GPUS
 from chain.errors import NotFound
 from chain.job import GpuFilter
+from chain.reservation import Plan
 from chain.schedule import Subject, unschedule
 from chain.schema import (
     Address,
@@ -113,6 +114,19 @@ def bids_of(view: View, request_id: bytes) -> list[tuple[bytes, Bid]]:
     """(provider, bid) of a request, the cheapest first and the earliest among equals."""
     found = [(key[32:], bid) for key, bid in BIDS.scan_prefix(view, request_id)]
     return sorted(found, key=lambda item: (item[1].rate, item[1].number))
+
+
+def plan_of(context: Context, request: Request, bid: Bid) -> Plan:
+    """The booking that accepting a bid would make now. Raises what does not allow it."""
+    return reservation.plan(
+        context, bid.gpus, bid.terms_versions, request.start_ms, request.seconds, request.max_cost, bid.rate
+    )
+
+
+def require_acceptable(context: Context, request: Request, bid: Bid) -> None:
+    """Raise what keeps a bid from being accepted now."""
+    plan = plan_of(context, request, bid)
+    reservation.check(context, request.renter, plan, returning=request.max_cost)
 
 
 def remove_bid(context: Context, request_id: bytes, provider: bytes, bid: Bid) -> None:

@@ -26,11 +26,13 @@ from chain.request import (
     bids_of,
     current_request,
     expire,
+    plan_of,
     read_bid,
     remove_bid,
     remove_request,
+    require_acceptable,
 )
-from chain.reservation import OwnGpu, Plan, TermsMoved
+from chain.reservation import OwnGpu, TermsMoved
 from chain.schedule import Subject, is_scheduled, schedule
 from chain.schema import (
     U64,
@@ -226,13 +228,6 @@ class PlaceBid(Action):
         context.emit("request.bid_evicted", names, number=worst.number, rate=worst.rate)
 
 
-def plan_of(context: Context, request: Request, bid: Bid) -> Plan:
-    """The booking that accepting a bid would make now. Raises what does not allow it."""
-    return reservation.plan(
-        context, bid.gpus, bid.terms_versions, request.start_ms, request.seconds, request.max_cost, bid.rate
-    )
-
-
 def bid_subjects(request_id: bytes, request: Request, provider: bytes) -> list[tuple[str, bytes]]:
     """Who and what the events of a bid are about."""
     return [("request", request_id), ("renter", request.renter), ("provider", provider)]
@@ -269,8 +264,7 @@ class AcceptBid(Action):
 
     def check(self, context: Context) -> None:
         request, bid = self._chosen(context)
-        plan = plan_of(context, request, bid)
-        reservation.check(context, context.sender, plan, returning=request.max_cost)
+        require_acceptable(context, request, bid)
 
     def _chosen(self, context: Context) -> tuple[Request, Bid]:
         request = _as_renter(context, self.request)

@@ -76,6 +76,7 @@ from chain.interface.node import (
     UnsubscribeParams,
     VersionView,
 )
+from chain.interface.requests import RequestDetails, RequestList, RequestListParams, RequestParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("booking.get", BookingParams, BookingDetails, "A booking as of now."),
     ("booking.list", BookingListParams, BookingList, "Bookings, newest first."),
     ("booking.money", BookingParams, BookingMoney, "The money story of a booking by height."),
+    ("request.get", RequestParams, RequestDetails, "A request as of now, with its bids."),
+    ("request.list", RequestListParams, RequestList, "Open requests, newest first."),
     ("job.get", JobParams, JobDetails, "A job as of now."),
     ("job.list", JobListParams, JobList, "Jobs, newest first."),
     ("job.receipts", ReceiptsParams, Receipts, "The receipts of a job, newest first."),
