@@ -367,6 +367,7 @@ def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, s
     from chain.escrow import Escrow
     from chain.inventory import Gpu
     from chain.job import Job
+    from chain.request import Bid, Request
     from chain.schema import decode_record, to_json
     from chain.stake import Stake
     from chain.state.tables import TableId
@@ -378,6 +379,8 @@ def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, s
         TableId.GPUS: Gpu,
         TableId.BOOKINGS: Booking,
         TableId.ESCROWS: Escrow,
+        TableId.REQUESTS: Request,
+        TableId.BIDS: Bid,
         TableId.JOBS: Job,
         TableId.REVIEWS: Review,
         TableId.MULTISIGS: Multisig,

@@ -205,7 +205,7 @@ def book(
         seconds=length,
         max_cost=cost,
         terms_versions=tuple(quote.terms_versions),
-        sealing_key=_own_sealing_key(app),
+        sealing_key=own_sealing_key(app),
     )
     action.validate()
     if app.form == "table" and not app.settings.dry_run:
@@ -233,7 +233,7 @@ def _booked(sent: Sent) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return data, lines
 
 
-def _own_sealing_key(app: Application) -> bytes:
+def own_sealing_key(app: Application) -> bytes:
     """The published sealing key of a wallet without its secret here, else the one derived from the secret."""
     from wallet.sealing import sealing_key
 

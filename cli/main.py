@@ -13,7 +13,7 @@ from cli.framework import WRITE_OPTIONS, LazyGroup
 
 GROUPS = {
     "wallet": "Keys, balances, payments, stake, offline signing, multisig accounts.",
-    "marketplace": "List, find, quote and book GPUs; review what was rented.",
+    "marketplace": "List, find, quote and book GPUs, or have providers bid; review what was rented.",
     "client": "Have jobs done: submit, follow, accept.",
     "miner": "Provide GPUs: register, take jobs, deliver, earn.",
     "blockchain": "Blocks, transactions, nodes, supply, proofs.",

@@ -1,4 +1,4 @@
-"""`aitbc marketplace`: the groups gpu, booking and review, and what one asks before booking."""
+"""`aitbc marketplace`: the groups gpu, booking, request, bid and review, and what one asks before booking."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from cli.errors import AmbiguousId, NothingFound
 from cli.framework import DefaultGroup, Group, application
 from cli.gpu import gpu, rating_line
 from cli.output import Column, brief_time, details, number, short, table, zoned
+from cli.requests import bid, request
 from cli.resolving import FULL, booking_id, gpu_id, job_id, pages
 from cli.types import ID, TIME
 from cli.writing import write
@@ -17,11 +18,13 @@ from cli.writing import write
 
 @click.group(cls=Group)
 def marketplace() -> None:
-    """List, find, quote and book GPUs; review what was rented."""
+    """List, find, quote and book GPUs, or have providers bid; review what was rented."""
 
 
 marketplace.add_command(gpu)
 marketplace.add_command(booking)
+marketplace.add_command(request)
+marketplace.add_command(bid)
 
 
 @marketplace.command()

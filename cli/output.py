@@ -198,7 +198,8 @@ def number(base_units: str | int) -> str:
 
 
 _MONEY = frozenset(
-    "amount stake locked collateral collateral_freed price_per_hour gross net fee refund forfeited paid payment".split()
+    "amount stake locked collateral collateral_freed price_per_hour rate cost saved"
+    " gross net fee refund forfeited paid payment".split()
 )
 
 

@@ -80,6 +80,14 @@ def job_id(app: Application, text: str, *filters: dict[str, Any]) -> str:
     return _single("job", text, found, _tell_job, "`aitbc client history` and `aitbc miner jobs` show jobs.")
 
 
+def request_id(app: Application, text: str, **only: Any) -> str:
+    """The open request whose id begins so. `only` narrows the list that is searched."""
+    if len(text) == FULL:
+        return text
+    found = [view for view in pages(app, "request.list", **only) if view.id.startswith(text)]
+    return _single("request", text, found, _tell_request, "`aitbc marketplace request list` shows the open requests.")
+
+
 def transaction_id(app: Application, text: str) -> str:
     """The transaction whose id begins so, among those of the acting wallet."""
     if len(text) == FULL:
@@ -119,6 +127,11 @@ def _tell_gpu(view: Any) -> str:
 
 def _tell_booking(view: Any) -> str:
     return f"{view.id}  {view.status}  from {local_time(view.booking['start_ms'])}"
+
+
+def _tell_request(view: Any) -> str:
+    wanted = view.request["gpu_filter"]["model"] or "any model"
+    return f"{view.id}  {wanted}  until {local_time(view.request['expires_ms'])}"
 
 
 def _tell_job(view: Any) -> str:

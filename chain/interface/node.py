@@ -19,7 +19,7 @@ from chain.interface.common import (
 )
 from chain.interface.ledger import BlockSummary, TransactionInBlock
 
-RecordKeyHex = Annotated[str, TextFormat("1 to 64 bytes in hexadecimal", "^([0-9a-fA-F]{2})+$", 128)]
+RecordKeyHex = Annotated[str, TextFormat("1 to 65 bytes in hexadecimal", "^([0-9a-fA-F]{2})+$", 130)]
 ProofHex = Annotated[
     str, TextFormat("canonical bytes of a record of `chain.state.proof`, in hexadecimal", "^([0-9a-f]{2})+$", 32 << 20)
 ]
@@ -91,7 +91,20 @@ class ProofAccountParams:
 
 @dataclass(frozen=True, slots=True)
 class ProofRecordParams:
-    kind: Literal["account", "stake", "profile", "gpu", "booking", "escrow", "job", "review", "multisig", "proposal"]
+    kind: Literal[
+        "account",
+        "stake",
+        "profile",
+        "gpu",
+        "booking",
+        "escrow",
+        "request",
+        "bid",
+        "job",
+        "review",
+        "multisig",
+        "proposal",
+    ]
     key: RecordKeyHex
     """The record's key: an id, or an address in hexadecimal."""
 

@@ -16,6 +16,7 @@ from chain.errors import NotFound
 from chain.escrow import ESCROWS, Escrow
 from chain.inventory import GPUS, Gpu
 from chain.job import JOBS, Job
+from chain.request import BIDS, REQUESTS, Bid, Request
 from chain.schema import decode_record, encode_record
 from chain.stake import STAKES, Stake
 from chain.state.proof import EpochLink, FinalHeader, prove_state, prove_transaction
@@ -35,6 +36,8 @@ TABLES: dict[str, tuple[Table[Any], type[Any]]] = {
     "gpu": (GPUS, Gpu),
     "booking": (BOOKINGS, Booking),
     "escrow": (ESCROWS, Escrow),
+    "request": (REQUESTS, Request),
+    "bid": (BIDS, Bid),
     "job": (JOBS, Job),
     "review": (REVIEWS, Review),
     "multisig": (MULTISIGS, Multisig),

@@ -88,6 +88,7 @@ NEEDS_MORE = {
     ("marketplace", "gpu", "update"): ["--price-per-hour", "1"],
     ("marketplace", "gpu", "maintenance", "set"): ["--hours", "1"],
     ("marketplace", "booking", "extend"): ["--hours", "1"],
+    ("marketplace", "request", "open"): ["--hours", "1"],
     ("marketplace", "quote"): ["--hours", "1"],
     ("client", "submit"): ["--prompt", "x", "--unit-price", "1"],
     ("miner", "receipt"): ["--result", "x"],

@@ -141,3 +141,12 @@ async def test_history_tells_a_bidder_what_became_of_the_request(exchange: Excha
     history = await exchange.call("account.history", address=exchange.text(PROVIDERS[1].address), limit=1)
     kinds = [event["kind"] for event in history["items"][0]["events"]]
     assert kinds[-1] == "request.bid_accepted"
+
+
+async def test_requests_and_bids_can_be_proven(exchange: Exchange) -> None:
+    request = await exchange.ask()
+    await exchange.bid(request, PROVIDERS[0], COIN)
+    proven = await exchange.call("proof.record", kind="request", key=request)
+    assert (proven["present"], proven["record"]["bids"]) == (True, 1)
+    proven = await exchange.call("proof.record", kind="bid", key=request + PROVIDERS[0].address.hex())
+    assert (proven["present"], proven["record"]["rate"]) == (True, str(COIN))
