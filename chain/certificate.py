@@ -15,7 +15,7 @@ from chain.codec import Value, decode, encode
 from chain.crypto import bls, ed25519
 from chain.crypto.hashing import tagged_hash
 from chain.errors import MalformedEncoding
-from chain.schema import U64, Address, Octets, PublicKey, encode_record, record
+from chain.schema import U64, Address, Octets, PublicKey, Unsigned64, encode_record, record
 
 VOTE_DOMAIN = "aitbc/vote/1"
 AUTHORITIES_DOMAIN = "aitbc/authorities/1"
@@ -146,16 +146,17 @@ class AuthoritySet:
         return all(bls.verify_possession(member.bls_key, member.proof_of_possession) for member in self.members)
 
 
+@record(version=1)
 @dataclass(frozen=True, slots=True)
 class Vote:
     """One authority's signature on one statement about a view; the author is known by other means (its link)."""
 
     kind: VoteKind
-    epoch: int
-    view: int
-    block_hash: bytes
+    epoch: Unsigned64
+    view: Unsigned64
+    block_hash: Annotated[bytes, Octets(0, 32)]
     """32 bytes, or empty for NULLIFY."""
-    signature: bytes
+    signature: Annotated[bytes, Octets(ed25519.SIGNATURE_SIZE, bls.SIGNATURE_SIZE)]
     """64 bytes for PROPOSAL, else 96."""
 
     def plain(self) -> list[Value]:

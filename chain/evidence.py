@@ -7,16 +7,19 @@ signatures are gone.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum
 
 from chain.certificate import BLS_SCHEME, AuthoritySet, Scheme, Vote, VoteKind, vote_bytes
 
 
-class Offence(StrEnum):
-    CONFLICTING_PROPOSAL = "conflicting_proposal"
-    CONFLICTING_NOTARIZE = "conflicting_notarize"
-    CONFLICTING_FINALIZE = "conflicting_finalize"
-    NULLIFY_FINALIZE = "nullify_finalize"
+class Offence(IntEnum):
+    CONFLICTING_PROPOSAL = 0
+    CONFLICTING_NOTARIZE = 1
+    CONFLICTING_FINALIZE = 2
+    NULLIFY_FINALIZE = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
 
 
 _SAME_KIND = {

@@ -96,8 +96,18 @@ class Specification:
             raise InvalidGenesis(field="authorities", reason="two authorities share an operator account")
         if any(authority.operator[0] == MODULE for authority in self.authorities):
             raise InvalidGenesis(field="authorities", reason="a module account operates nothing")
+        self._check_operators_staked()
         if not authorities.possessions_hold():
             raise InvalidGenesis(field="authorities", reason="a BLS key or its proof of possession is bad")
+
+    def _check_operators_staked(self) -> None:
+        stakes = {allocation.address: allocation.stake for allocation in self.allocations}
+        needed = self.parameters.authority_minimum_stake
+        for authority in self.authorities:
+            staked = stakes.get(authority.operator, 0)
+            if staked < needed:
+                reason = "an operator's stake is less than authority_minimum_stake"
+                raise InvalidGenesis(field="allocations", reason=reason, account=authority.operator, needed=needed)
 
 
 def to_file(specification: Specification) -> str:

@@ -8,6 +8,7 @@ from chain import transition
 from chain.action import EPOCH_HANDLERS, Context
 from chain.authorities import AUTHORITIES, Authorities
 from chain.certificate import Authority
+from chain.succession import change_set
 from tests.ledger import make_authority
 
 
@@ -33,8 +34,9 @@ class Script:
             AUTHORITIES.put(context.view, Authorities(following, tuple(self.sets[following])))
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Make it what happens at the end of every epoch, after everything else."""
-        monkeypatch.setattr(transition, "EPOCH_HANDLERS", [*EPOCH_HANDLERS, self])
+        """Make it what happens at the end of every epoch, after everything else, in the place of votes."""
+        others = [handler for handler in EPOCH_HANDLERS if handler is not change_set]
+        monkeypatch.setattr(transition, "EPOCH_HANDLERS", [*others, self])
 
     def members(self, epoch: int, genesis: Sequence[Authority]) -> tuple[Authority, ...]:
         """The set of an epoch."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from chain.action import Action, BlockContext, Context
 from chain.bank import account
@@ -54,14 +55,24 @@ def make_specification(
     parameters: Parameters | None = None,
     authorities: Sequence[Authority] | None = None,
 ) -> Specification:
-    """A devnet specification in which everybody owns the same; its state is free, unless parameters say otherwise."""
+    """A devnet specification in which everybody owns the same and operators have at least the stake they need.
+
+    Its state is free, and operators need no stake, unless parameters say otherwise.
+    """
+    parameters = parameters or Parameters(storage_deposit_per_byte=0, authority_minimum_stake=0)
+    members = tuple(authorities or (make_authority("0")[0],))
+    needed = parameters.authority_minimum_stake
+    owners = {person.address: Allocation(person.address, balance, stake) for person in people}
+    for member in members if needed else ():
+        owned = owners.get(member.operator, Allocation(member.operator, 0))
+        owners[member.operator] = replace(owned, stake=max(owned.stake, needed))
     return Specification(
         name="devnet",
         prefix="dait",
         time_ms=GENESIS_TIME_MS,
-        parameters=parameters or Parameters(storage_deposit_per_byte=0),
-        authorities=tuple(authorities or (make_authority("0")[0],)),
-        allocations=tuple(Allocation(person.address, balance, stake) for person in people),
+        parameters=parameters,
+        authorities=members,
+        allocations=tuple(owners.values()),
     )
 
 

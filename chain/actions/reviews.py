@@ -12,12 +12,14 @@ from chain.clocks import live_instant
 from chain.crypto.hashing import sha256
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import ESCROWS
+from chain.governance import GovernedAction
 from chain.inventory import hardware_of
 from chain.job import JOBS, JobStatus, current_job
 from chain.reputation import count_rating
 from chain.schema import (
     Address,
     Amount,
+    Boolean,
     Hash,
     ListOf,
     String,
@@ -65,6 +67,10 @@ class Review:
     """SHA-256 of the provider's reply."""
     reply_txid: Hash | None = None
     """The transaction that carries the reply."""
+    hidden: Boolean = False
+    """Whether the authorities decided that the comment is not to be shown; the rating counts all the same."""
+    reply_hidden: Boolean = False
+    """The same for the reply."""
 
 
 REVIEWS: Table[Review] = Table(TableId.REVIEWS, Review)
@@ -164,6 +170,33 @@ class ReplyToReview(Action):
             context.emit("review.replied", names)
 
 
+@record(version=1)
+@dataclass(frozen=True, slots=True)
+class HideText(GovernedAction):
+    """Lets nodes no longer show the comment of a review, or the reply to it; the rating stays."""
+
+    code: ClassVar[int] = 52
+    name: ClassVar[str] = "review.hide_text"
+
+    subject: Hash
+    """The booking or job that was reviewed."""
+    reply: Boolean = False
+    """Hide the reply instead of the comment."""
+
+    def check_state(self, context: Context) -> None:
+        review = REVIEWS.get(context.view, self.subject)
+        if review is None or (self.reply and review.reply_hash is None):
+            raise NotFound(kind="reply" if self.reply else "review", id=self.subject)
+
+    def apply(self, context: Context) -> None:
+        review = REVIEWS.get(context.view, self.subject)
+        if review is not None:
+            shown = replace(review, reply_hidden=True) if self.reply else replace(review, hidden=True)
+            REVIEWS.put(context.view, self.subject, shown)
+            names = [("subject", self.subject), ("renter", review.author), ("provider", review.provider)]
+            context.emit("review.text_hidden", names, reply=int(self.reply))
+
+
 def _deal(context: Context, subject: bytes) -> _Deal:
     """What the sender paid for, if it is finished. Raises NotFound or NotEligibleToReview."""
     if BOOKINGS.get(context.view, subject) is not None:
@@ -188,4 +221,4 @@ def _deal(context: Context, subject: bytes) -> _Deal:
     return _Deal(provider, gpus, escrow.gross, escrow.fee, ended_ms or 0)
 
 
-FAMILY = Family("reviews", (SubmitReview, ReplyToReview))
+FAMILY = Family("reviews", (SubmitReview, ReplyToReview, HideText))

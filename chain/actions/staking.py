@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from chain import stake
 from chain.action import Action, Clock, Context, Family
+from chain.authorities import require_unbound
 from chain.bank import account, debit, totals
 from chain.errors import InsufficientFunds, InsufficientStake, InvalidField, LedgerError
 from chain.invariants import require
@@ -94,6 +95,8 @@ class RemoveStake(Action):
             raise StakeLocked(until_ms=held.locked_until_ms)
         if held.free < self.amount:
             raise InsufficientStake(needed=self.amount, available=held.free)
+        left = held.amount - self.amount
+        require_unbound(context.view, context.parameters, context.block.epoch, context.sender, left)
         if len(open_unbondings(context, context.sender)) >= MAXIMUM_UNBONDINGS:
             raise TooManyUnbondings(maximum=MAXIMUM_UNBONDINGS)
 

@@ -144,7 +144,7 @@ def build_genesis(shell: Shell, folder: Path, out: Path, *words: str) -> Any:
         str(folder / "keys.json"),
         "renter",
         "--allocation",
-        "renter=1000.5",
+        "renter=1000.5:100",
         "--allocation",
         "other=5:20",
     )
@@ -160,13 +160,12 @@ def test_building_a_genesis(market: Shell, tmp_path: Path) -> None:
     assert specification["time_ms"] == 1_893_456_000_000
     assert specification["parameters"]["market_fee"] == 300
     owned = {(each["balance"], each["stake"]) for each in specification["allocations"]}
-    assert owned == {(str(1_000 * COIN + COIN // 2), "0"), (str(5 * COIN), str(20 * COIN))}
+    assert owned == {(str(1_000 * COIN + COIN // 2), str(100 * COIN)), (str(5 * COIN), str(20 * COIN))}
     assert market.ok("genesis", "check", str(out))["valid"] is True
     assert market.ok("genesis", "show", str(out))["chain_id"] == made["chain_id"]
     assert "1,000.5 AITBC" in market("genesis", "show", str(out)).out
-    again = market(
-        "-o", "json", "genesis", "build", "--authority", str(tmp_path / "keys.json"), "renter", "--out", str(out)
-    )
+    usual = ("--authority", str(tmp_path / "keys.json"), "renter", "--allocation", "renter=1:100")
+    again = market("-o", "json", "genesis", "build", *usual, "--out", str(out))
     assert (again.code, again.error["name"]) == (2, "bad_input")
     out.write_text(out.read_text().replace('"market_fee": 300', '"market_fee": 301'))
     assert market.fails(1, "genesis", "check", str(out))["name"] == "invalid_genesis"

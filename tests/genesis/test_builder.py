@@ -22,11 +22,12 @@ from genesis.specification import Allocation, Specification
 from tests.ledger import Person, make_specification
 
 ALICE, BOB = Person("alice"), Person("bob")
+PARAMETERS = Parameters(market_fee=7, authority_minimum_stake=0)
 
 
 def specification() -> Specification:
     allocations = (Allocation(ALICE.address, 70, 30), Allocation(BOB.address, 5))
-    return replace(make_specification(parameters=Parameters(market_fee=7)), allocations=allocations)
+    return replace(make_specification(parameters=PARAMETERS), allocations=allocations)
 
 
 def test_the_state_is_what_the_specification_says() -> None:
@@ -36,7 +37,7 @@ def test_the_state_is_what_the_specification_says() -> None:
     assert (account(view, ALICE.address).balance, stake_of(view, ALICE.address).amount) == (70, 30)
     assert (account(view, BOB.address).balance, stake_of(view, BOB.address).amount) == (5, 0)
     assert (totals(view).issued, totals(view).staked) == (105, 30)
-    assert read_parameters(view) == Parameters(market_fee=7)
+    assert read_parameters(view) == PARAMETERS
     clocks = read_clocks(view)
     assert (clocks.height, clocks.live_ms, clocks.time_ms) == (0, 0, genesis.specification.time_ms)
 

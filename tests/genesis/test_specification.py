@@ -73,6 +73,18 @@ def test_what_is_refused(changes: dict[str, Any], field: str) -> None:
     assert caught.value.data["field"] == field
 
 
+def test_every_operator_needs_the_stake() -> None:
+    operators = [member.operator for member in GOOD.authorities]
+    demanding = replace(GOOD, parameters=replace(GOOD.parameters, authority_minimum_stake=5))
+    enough = [Allocation(operator, 0, 5) for operator in operators]
+    replace(demanding, allocations=tuple(enough)).check()
+    for short in ([*enough[:2], Allocation(operators[2], 5, 4)], enough[:2]):
+        with pytest.raises(InvalidGenesis) as caught:
+            replace(demanding, allocations=tuple(short)).check()
+        assert caught.value.data["account"] == operators[2]
+        assert caught.value.data["needed"] == 5
+
+
 def test_all_the_money_there_can_be() -> None:
     replace(GOOD, allocations=(Allocation(ALICE.address, U64),)).check()
 
@@ -165,7 +177,9 @@ class TestNetworks:
     @pytest.mark.parametrize("known", NETWORKS.values(), ids=lambda known: known.name)
     def test_each_can_start(self, known: Network) -> None:
         specification = replace(GOOD, name=known.name, prefix=known.prefix, parameters=known.parameters)
-        specification.check()
+        needed = known.parameters.authority_minimum_stake
+        staked = tuple(Allocation(member.operator, 0, needed) for member in GOOD.authorities)
+        replace(specification, allocations=staked).check()
         assert network(known.name) is known
 
     def test_prefixes_differ(self) -> None:
