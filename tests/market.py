@@ -22,7 +22,7 @@ from tests.ledger import Ledger, Person, make_authority, make_specification, sub
 
 PRICE = 2 * COIN
 """Of one GPU-hour."""
-UNHURRIED = Parameters(heartbeat_timeout_seconds=30 * 86_400, storage_deposit_per_byte=0)
+UNHURRIED = Parameters(heartbeat_timeout_seconds=30 * 86_400, storage_deposit_per_byte=0, authority_minimum_stake=0)
 """A development network whose GPUs stay online by themselves and whose state is free, for tests of something else."""
 
 
