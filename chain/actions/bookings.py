@@ -67,7 +67,7 @@ class Reserve(Action):
     """X25519 key to which the provider seals the access details."""
 
     def weight(self) -> int:
-        return 30 + 8 * len(self.gpus)
+        return reservation.weight(len(self.gpus))
 
     def validate(self) -> None:
         if len(set(self.gpus)) != len(self.gpus):

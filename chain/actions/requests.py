@@ -157,7 +157,7 @@ class PlaceBid(Action):
     """Base units per hour, for all GPUs together."""
 
     def weight(self) -> int:
-        return 30 + 6 * len(self.gpus)
+        return reservation.weight(len(self.gpus))
 
     def validate(self) -> None:
         if len(set(self.gpus)) != len(self.gpus):
@@ -255,7 +255,7 @@ class AcceptBid(Action):
 
     code: ClassVar[int] = 102
     name: ClassVar[str] = "request.accept_bid"
-    base_weight: ClassVar[int] = 25 + 5 * MAXIMUM_GPUS + BIDS_WEIGHT
+    base_weight: ClassVar[int] = reservation.weight(MAXIMUM_GPUS) + BIDS_WEIGHT
 
     request: Hash
     provider: Address
