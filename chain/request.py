@@ -126,7 +126,7 @@ def plan_of(context: Context, request: Request, bid: Bid) -> Plan:
 def require_acceptable(context: Context, request: Request, bid: Bid) -> None:
     """Raise what keeps a bid from being accepted now."""
     plan = plan_of(context, request, bid)
-    reservation.check(context, request.renter, plan, returning=request.max_cost)
+    reservation.check(context, request.renter, plan, returning=request.max_cost + request.deposit)
 
 
 def remove_bid(context: Context, request_id: bytes, provider: bytes, bid: Bid) -> None:

@@ -10,6 +10,7 @@ import pytest
 from chain.actions.bookings import Reserve
 from chain.actions.gpus import RegisterGpu
 from chain.actions.requests import AcceptBid, OpenRequest, PlaceBid
+from chain.actions.staking import RemoveStake
 from chain.job import GpuFilter
 from chain.schema import COIN
 from tests.ledger import Person, subject
@@ -79,6 +80,14 @@ async def test_a_bid_that_cannot_be_accepted_says_why(exchange: Exchange) -> Non
     assert (bid["refusal"]["code"], bid["refusal"]["name"]) == (1401, "booking_conflict")
     assert bid["refusal"]["data"]["gpu"] == exchange.gpus[provider].hex()
     assert (bid["collateral"], bid["notice_seconds"], bid["cancellation_share"]) == (None, None, None)
+
+
+async def test_a_bid_without_free_stake_behind_it_says_so(exchange: Exchange) -> None:
+    request, provider = await exchange.ask(), PROVIDERS[0]
+    await exchange.bid(request, provider, COIN)
+    await exchange.do(provider, RemoveStake(975 * COIN))
+    (bid,) = (await exchange.call("request.get", request=request))["bids"]
+    assert (bid["refusal"]["name"], bid["refusal"]["data"]["available"]) == ("insufficient_collateral", "0")
 
 
 async def test_what_is_over_is_not_shown(exchange: Exchange) -> None:
