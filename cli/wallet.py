@@ -19,7 +19,18 @@ _KINDS = {"hd": "recovery words", "simple": "one key", "watch": "watched"}
 _LARGEST_SECRET_FILE = 4_096
 
 
-_ACCOUNT = ("balance", "history", "send", "payout", "stake", "unstake", "staking_info", "profile")
+_ACCOUNT = (
+    "balance",
+    "history",
+    "send",
+    "payout",
+    "stake",
+    "unstake",
+    "staking_info",
+    "rewards",
+    "claim_rewards",
+    "profile",
+)
 _ROTATION = ("rotate_key",)
 _OFFLINE = ("build", "sign", "submit", "verify")
 _MULTISIG = ("multisig_create", "multisig_propose", "multisig_sign", "multisig_reject", "multisig_list")

@@ -48,11 +48,12 @@ def balance(app: Application, account: str | None, proof: str | None) -> None:
         ("  free", amount(stake.free)),
         ("  collateral", amount(stake.collateral)),
         ("unbonding", amount(staking.unbonding)),
+        ("rewards", amount(stake.rewards)),
         ("transactions", str(view.sequence)),
         ("as of", f"height {view.as_of.height}, {local_time(view.as_of.time_ms)}"),
     ]
     if view.next_sequence > view.sequence:
-        lines.insert(7, ("pending", str(view.next_sequence - view.sequence)))
+        lines.insert(8, ("pending", str(view.next_sequence - view.sequence)))
     if proof is not None:
         write_proof(app, proof, "proof.account", address=view.address)
     app.show({**plain(view), "unbonding": staking.unbonding}, lambda: details(lines))
@@ -114,6 +115,8 @@ _FLOWS: dict[tuple[str, str], dict[str, int]] = {
     ("account.transfer", "to"): {"amount": 1},
     ("stake.added", "account"): {"amount": -1},
     ("stake.released", "account"): {"amount": 1},
+    ("stake.rewards_claimed", "account"): {"amount": 1},
+    ("stake.slashed", "beneficiary"): {"reward": 1},
     ("booking.reserved", "renter"): {"locked": -1},
     ("booking.released", "renter"): {"refund": 1},
     ("booking.completed", "renter"): {"refund": 1},
@@ -281,7 +284,7 @@ def unstake(app: Application, value: int) -> None:
 @click.argument("account", required=False, metavar="[ADDRESS|WALLET]")
 @application
 def staking_info(app: Application, account: str | None) -> None:
-    """Show a stake, what it is bound to, and what is on its way back."""
+    """Show a stake, what it is bound to, what it has earned, and what is on its way back."""
     view = app.call("stake.get", address=app.account_text(account))
     stake = view.stake
     lines = [
@@ -290,10 +293,49 @@ def staking_info(app: Application, account: str | None) -> None:
         ("free", amount(stake.free)),
         ("collateral", amount(stake.collateral)),
         ("locked until", local_time(stake.locked_until_ms) if stake.locked_until_ms > view.as_of.time_ms else "-"),
+        ("rewards", amount(stake.rewards)),
         ("unbonding", amount(view.unbonding)),
     ]
     lines += [("  arriving", f"{amount(each.amount)} at {local_time(each.due_ms)}") for each in view.unbondings]
+    if int(stake.slashed):
+        lines.append(("slashed", f"{amount(stake.slashed)} so far"))
     app.show(view, lambda: details(lines))
+
+
+@click.command(cls=Command)
+@click.argument("account", required=False, metavar="[ADDRESS|WALLET]")
+@application
+def rewards(app: Application, account: str | None) -> None:
+    """Show what a stake has earned, and what it will have of the running epoch's fees."""
+    view = app.call("stake.get", address=app.account_text(account))
+    stake, epoch = view.stake, view.epoch
+    share = int(epoch.pot) * int(stake.counted) // int(epoch.counted) if int(epoch.counted) else 0
+    waiting = int(stake.total) - int(stake.counted)
+    lines = [
+        ("address", view.address),
+        ("rewards", amount(stake.rewards)),
+        ("epoch", f"{epoch.epoch}, until block {epoch.ends_height} (now {view.as_of.height})"),
+        ("fees so far", f"{amount(epoch.pot)} for {amount(epoch.counted)} of stake"),
+        ("this stake", f"{amount(stake.counted)} counts"),
+        ("its share", f"{amount(share)} so far"),
+    ]
+    if waiting:
+        lines.insert(5, ("", f"{amount(waiting)} counts from the next epoch"))
+    app.show({**plain(view), "share": str(share)}, lambda: details(lines))
+
+
+@click.command("claim-rewards", cls=Command, writes=True)
+@application
+def claim_rewards(app: Application) -> None:
+    """Move what the stake has earned into the balance."""
+    from chain.actions.staking import ClaimRewards
+
+    def report(sent: Sent) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        claimed = sent.amounts("stake.rewards_claimed").get("amount")
+        lines = [("claimed", amount(claimed))] if claimed is not None else []
+        return {"amount": None if claimed is None else str(claimed)}, lines
+
+    write(app, [ClaimRewards()], report=report)
 
 
 @click.group(cls=DefaultGroup, default="show")

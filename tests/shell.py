@@ -24,10 +24,10 @@ UNHURRIED = Parameters(heartbeat_timeout_seconds=30 * 86_400, dispute_window_sec
 class RunningNode:
     """A node on its own event loop in a thread, so that commands may block as they do in a process of their own."""
 
-    def __init__(self, folder: Path, authorities: int = 1) -> None:
+    def __init__(self, folder: Path, authorities: int = 1, parameters: Parameters = UNHURRIED) -> None:
         """Args: authorities: of the network; only the first one runs, so with two nothing becomes final."""
         people = [Person(name) for name in PEOPLE[:3]]
-        self.layout = lay_out(folder, authorities, people=people, parameters=UNHURRIED, timing=FAST)
+        self.layout = lay_out(folder, authorities, people=people, parameters=parameters, timing=FAST)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="node", daemon=True)
         self.thread.start()

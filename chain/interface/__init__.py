@@ -13,3 +13,4 @@ from chain.interface.market import *  # noqa: F403
 from chain.interface.methods import *  # noqa: F403
 from chain.interface.node import *  # noqa: F403
 from chain.interface.requests import *  # noqa: F403
+from chain.interface.stake import *  # noqa: F403

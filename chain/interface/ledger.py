@@ -1,4 +1,4 @@
-"""Parameters and results of the namespaces chain, tx, account and stake."""
+"""Parameters and results of the namespaces chain, tx and account."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -25,6 +25,7 @@ from chain.interface.common import (
     ProfileRecord,
     ResultRecord,
 )
+from chain.interface.stake import StakeAmounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,15 +292,6 @@ class AccountParams:
 
 
 @dataclass(frozen=True, slots=True)
-class StakeAmounts:
-    total: AmountText
-    free: AmountText
-    collateral: AmountText
-    """The part reserved by live GPUs, bookings and claims."""
-    locked_until_ms: Milliseconds
-
-
-@dataclass(frozen=True, slots=True)
 class AccountView:
     as_of: AsOf
     address: AddressText
@@ -361,20 +353,3 @@ class History:
     address: AddressText
     items: tuple[HistoryEntry, ...]
     next_cursor: Cursor | None
-
-
-@dataclass(frozen=True, slots=True)
-class UnbondingView:
-    id: HashHex
-    amount: AmountText
-    due_ms: Milliseconds
-
-
-@dataclass(frozen=True, slots=True)
-class StakeView:
-    as_of: AsOf
-    address: AddressText
-    stake: StakeAmounts
-    unbonding: AmountText
-    """On its way back to the balance, all together."""
-    unbondings: tuple[UnbondingView, ...]

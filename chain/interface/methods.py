@@ -25,7 +25,6 @@ from chain.interface.ledger import (
     PendingTransactions,
     SimulateParams,
     Simulation,
-    StakeView,
     SubmitParams,
     Submitted,
     Supply,
@@ -77,6 +76,7 @@ from chain.interface.node import (
     VersionView,
 )
 from chain.interface.requests import RequestDetails, RequestList, RequestListParams, RequestParams
+from chain.interface.stake import StakeListParams, Stakers, StakeView
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,8 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("job.list", JobListParams, JobList, "Jobs, newest first."),
     ("job.receipts", ReceiptsParams, Receipts, "The receipts of a job, newest first."),
     ("review.list", ReviewListParams, Reviews, "Reviews, newest first."),
-    ("stake.get", AccountParams, StakeView, "The stake of an account and what is unbonding."),
+    ("stake.get", AccountParams, StakeView, "The stake of an account, its rewards and what is unbonding."),
+    ("stake.list", StakeListParams, Stakers, "Who has staked, the largest first."),
     ("multisig.get", MultisigParams, MultisigDetails, "A multisig account."),
     ("multisig.list", MultisigListParams, MultisigList, "Multisig accounts, of one member if given."),
     ("multisig.proposals", ProposalsParams, Proposals, "The open proposals of a multisig account."),

@@ -1,4 +1,4 @@
-"""The namespaces `account` and `stake`: what an account owns, and what concerned it."""
+"""The namespace `account`: what an account owns, and what concerned it."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from chain.crypto.address import KEY, MULTISIG
 from chain.result import Event
 from chain.stake import stake_of
 from chain.transaction import Transaction
-from chain.unbonding import id_of, unbondings_of
+from node.rpc import stake
 from node.rpc.chain import action_names, require_header
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
@@ -31,7 +31,7 @@ def get(read: Read, params: api.AccountParams) -> api.AccountView:
         balance=str(held.balance),
         sequence=held.sequence,
         next_sequence=max(held.sequence, read.context.mempool.next_sequence(address)),
-        stake=_stake(read, address),
+        stake=stake.amounts(read, stake_of(read.view, address)),
         profile=read.show(profile.profile) if profile else None,
         key=held.key.hex() if held.key else None,
         rotations=held.rotations,
@@ -42,16 +42,6 @@ def _kind(address: bytes) -> Literal["key", "multisig", "module"]:
     if address[0] == KEY:
         return "key"
     return "multisig" if address[0] == MULTISIG else "module"
-
-
-def _stake(read: Read, address: bytes) -> api.StakeAmounts:
-    stake = stake_of(read.view, address)
-    return api.StakeAmounts(
-        total=str(stake.amount),
-        free=str(stake.free),
-        collateral=str(stake.collateral),
-        locked_until_ms=stake.locked_until_ms,
-    )
 
 
 def next_sequence(read: Read, params: api.AccountParams) -> api.NextSequence:
@@ -124,23 +114,8 @@ def _entry(read: Read, places: Places, address: bytes, height: int, index: int) 
     )
 
 
-def stake(read: Read, params: api.AccountParams) -> api.StakeView:
-    address = read.address(params.address)
-    found = unbondings_of(read.view, address)
-    return api.StakeView(
-        as_of=read.as_of,
-        address=read.address_text(address),
-        stake=_stake(read, address),
-        unbonding=str(sum(unbonding.amount for _, unbonding in found)),
-        unbondings=tuple(
-            api.UnbondingView(id_of(key).hex(), str(unbonding.amount), unbonding.due_ms) for key, unbonding in found
-        ),
-    )
-
-
 HANDLERS: dict[str, Handler] = {
     "account.get": quick(get),
     "account.history": aside(history),
     "account.next_sequence": quick(next_sequence),
-    "stake.get": quick(stake),
 }

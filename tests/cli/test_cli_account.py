@@ -2,12 +2,14 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chain.schema import COIN
-from tests.shell import Finished, RunningNode, Shell, import_people
+from tests.shell import UNHURRIED, Finished, RunningNode, Shell, import_people
 
 
 def balance(shell: Shell, who: str) -> int:
@@ -183,6 +185,51 @@ def test_stake_and_unstake(market: Shell) -> None:
     assert market.fails(2, "wallet", "stake", "1", "--lock", "9999d", wallet="other")["name"] == "invalid_field"
     market.ok("wallet", "stake", "1", "--lock", "1h", wallet="other")
     assert market.fails(5, "wallet", "unstake", "1", wallet="other")["name"] == "stake_locked"
+
+
+EPOCH = 20
+
+
+@pytest.fixture
+def brief(tmp_path: Path) -> Iterator[Shell]:
+    """A shell at a node of its own, whose epochs have a few blocks."""
+    node = RunningNode(tmp_path / "network", parameters=replace(UNHURRIED, epoch_blocks=EPOCH))
+    shell = Shell(tmp_path / "home", node.url)
+    import_people(shell)
+    yield shell
+    node.stop()
+
+
+def test_rewards(brief: Shell) -> None:
+    """Stake, wait for an epoch that begins afterwards to end with fees in its pot, claim."""
+    assert brief.fails(5, "wallet", "claim-rewards", wallet="other")["name"] == "nothing_to_claim"
+    for _ in range(30):  # an epoch may end between the two commands
+        brief.ok("wallet", "stake", "1", wallet="renter")
+        if "counts from the next epoch" in brief("wallet", "rewards", wallet="renter").out:
+            break
+    else:
+        pytest.fail("what was added is never shown as added")
+    for _ in range(200):
+        brief.ok("wallet", "send", "other", "1", wallet="provider")
+        view = brief.ok("wallet", "rewards", wallet="renter")
+        if int(view["stake"]["rewards"]):
+            break
+    earned = int(view["stake"]["rewards"])
+    assert earned > 0
+    assert view["stake"]["counted"] == view["epoch"]["counted"] == view["stake"]["total"]
+    assert view["share"] == view["epoch"]["pot"]
+    assert view["epoch"]["ends_height"] % EPOCH == 0
+    shown = brief("wallet", "rewards", "renter").out
+    assert "until block" in shown
+    assert "counts from the next epoch" not in shown
+    assert int(brief.ok("wallet", "balance", "renter")["stake"]["rewards"]) >= earned
+    assert "rewards" in brief("wallet", "staking-info", "renter").out
+    before = balance(brief, "renter")
+    sent = brief.ok("wallet", "claim-rewards", wallet="renter")
+    assert int(sent["amount"]) >= earned
+    assert balance(brief, "renter") == before + int(sent["amount"]) - int(sent["fee"])
+    newest = brief.ok("wallet", "history", "renter", "--limit", "1")["items"][0]
+    assert [event["kind"] for event in newest["events"]] == ["stake.rewards_claimed"]
 
 
 def test_profile(market: Shell) -> None:
