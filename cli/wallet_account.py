@@ -38,8 +38,7 @@ _LARGEST_PAYOUT_FILE = 1 << 20
 @application
 def balance(app: Application, account: str | None, proof: str | None) -> None:
     """Show what an account has [that of the wallet]."""
-    address = {"address": app.account_text(account)}
-    view, staking = (_required(each) for each in app.client().batch([("account.get", address), ("stake.get", address)]))
+    view = app.call("account.get", address=app.account_text(account))
     stake = view.stake
     lines = [
         ("address", view.address),
@@ -47,7 +46,7 @@ def balance(app: Application, account: str | None, proof: str | None) -> None:
         ("staked", amount(stake.total)),
         ("  free", amount(stake.free)),
         ("  collateral", amount(stake.collateral)),
-        ("unbonding", amount(staking.unbonding)),
+        ("unbonding", amount(stake.unbonding)),
         ("rewards", amount(stake.rewards)),
         ("transactions", str(view.sequence)),
         ("as of", f"height {view.as_of.height}, {local_time(view.as_of.time_ms)}"),
@@ -56,13 +55,7 @@ def balance(app: Application, account: str | None, proof: str | None) -> None:
         lines.insert(8, ("pending", str(view.next_sequence - view.sequence)))
     if proof is not None:
         write_proof(app, proof, "proof.account", address=view.address)
-    app.show({**plain(view), "unbonding": staking.unbonding}, lambda: details(lines))
-
-
-def _required(answer: Any) -> Any:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    app.show(view, lambda: details(lines))
 
 
 @click.command(cls=Command)
@@ -294,7 +287,7 @@ def staking_info(app: Application, account: str | None) -> None:
         ("collateral", amount(stake.collateral)),
         ("locked until", local_time(stake.locked_until_ms) if stake.locked_until_ms > view.as_of.time_ms else "-"),
         ("rewards", amount(stake.rewards)),
-        ("unbonding", amount(view.unbonding)),
+        ("unbonding", amount(stake.unbonding)),
     ]
     lines += [("  arriving", f"{amount(each.amount)} at {local_time(each.due_ms)}") for each in view.unbondings]
     if int(stake.slashed):

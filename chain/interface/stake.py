@@ -28,6 +28,8 @@ class StakeAmounts:
     """Earned in epochs that have ended; `stake.claim_rewards` moves it to the balance."""
     slashed: AmountText
     """Taken by slashes so far."""
+    unbonding: AmountText
+    """On its way back to the balance, all together; not in the total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,8 @@ class StakeView:
     as_of: AsOf
     address: AddressText
     stake: StakeAmounts
-    unbonding: AmountText
-    """On its way back to the balance, all together."""
     unbondings: tuple[UnbondingView, ...]
-    """Each part of that, the soonest due first."""
+    """What is on its way back to the balance, the soonest due first."""
     epoch: EpochView
 
 

@@ -7,7 +7,6 @@ from chain.actions.accounts import PROFILES
 from chain.bank import ACCOUNTS, account
 from chain.crypto.address import KEY, MULTISIG
 from chain.result import Event
-from chain.stake import stake_of
 from chain.transaction import Transaction
 from node.rpc import stake
 from node.rpc.chain import action_names, require_header
@@ -31,7 +30,7 @@ def get(read: Read, params: api.AccountParams) -> api.AccountView:
         balance=str(held.balance),
         sequence=held.sequence,
         next_sequence=max(held.sequence, read.context.mempool.next_sequence(address)),
-        stake=stake.amounts(read, stake_of(read.view, address)),
+        stake=stake.amounts(read, address),
         profile=read.show(profile.profile) if profile else None,
         key=held.key.hex() if held.key else None,
         rotations=held.rotations,

@@ -14,8 +14,9 @@ from node.rpc.pages import newest_first, scan_records
 _MOST = (1 << 63) - 1
 
 
-def amounts(read: Read, stake: Stake) -> api.StakeAmounts:
+def amounts(read: Read, address: bytes) -> api.StakeAmounts:
     """A stake as of now: its rewards are settled for this answer, whenever it last changed."""
+    stake = stake_of(read.view, address)
     share = settled(read.view, stake.share, stake.amount)
     return api.StakeAmounts(
         total=str(stake.amount),
@@ -25,6 +26,7 @@ def amounts(read: Read, stake: Stake) -> api.StakeAmounts:
         counted=str(share.counted),
         rewards=str(share.claimable),
         slashed=str(stake.slashed),
+        unbonding=str(sum(unbonding.amount for _, unbonding in unbondings_of(read.view, address))),
     )
 
 
@@ -40,14 +42,13 @@ def _epoch(read: Read) -> api.EpochView:
 
 def get(read: Read, params: api.AccountParams) -> api.StakeView:
     address = read.address(params.address)
-    found = unbondings_of(read.view, address)
     return api.StakeView(
         as_of=read.as_of,
         address=read.address_text(address),
-        stake=amounts(read, stake_of(read.view, address)),
-        unbonding=str(sum(unbonding.amount for _, unbonding in found)),
+        stake=amounts(read, address),
         unbondings=tuple(
-            api.UnbondingView(id_of(key).hex(), str(unbonding.amount), unbonding.due_ms) for key, unbonding in found
+            api.UnbondingView(id_of(key).hex(), str(unbonding.amount), unbonding.due_ms)
+            for key, unbonding in unbondings_of(read.view, address)
         ),
         epoch=_epoch(read),
     )
@@ -64,7 +65,7 @@ def list_stakes(read: Read, params: api.StakeListParams) -> api.Stakers:
     page, following = newest_first(found, lambda stake: min(stake.amount, _MOST), params.cursor, params.limit)
     return api.Stakers(
         as_of=read.as_of,
-        items=tuple(api.StakerView(read.address_text(address), amounts(read, stake)) for address, stake in page),
+        items=tuple(api.StakerView(read.address_text(address), amounts(read, address)) for address, _ in page),
         epoch=_epoch(read),
         next_cursor=following,
     )

@@ -124,7 +124,7 @@ async def test_account_shows_money_stake_and_profile(node: RpcNode) -> None:
     assert found["profile"]["name"] == "Alice"
     assert (found["kind"], found["exists"], found["sequence"]) == ("key", True, 2)
     stake = await node.call("stake.get", address=node.text(ALICE.address))
-    assert stake["unbonding"] == str(40 * COIN)
+    assert stake["stake"]["unbonding"] == found["stake"]["unbonding"] == str(40 * COIN)
     assert len(stake["unbondings"]) == 1
     unknown = await node.call("account.get", address=node.text(CAROL.address))
     assert (unknown["balance"], unknown["exists"]) == ("0", False)
