@@ -14,15 +14,18 @@ from chain.stake import claimable
 from chain.state.view import View
 from tests.ledger import Person
 from tests.rpc_node import RpcNode
+from tests.solo import AUTHORITY
 
 ALICE, BOB, CAROL = Person("alice"), Person("bob"), Person("carol")
 EPOCH = 5
+PARAMETERS = Parameters(epoch_blocks=EPOCH)
+OPERATOR = PARAMETERS.authority_minimum_stake
+"""What the authority's operator has staked, base units."""
 
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[RpcNode]:
-    parameters = Parameters(epoch_blocks=EPOCH)
-    async with RpcNode(tmp_path / "ledger", (ALICE, BOB), parameters=parameters, stake=30 * COIN) as running:
+    async with RpcNode(tmp_path / "ledger", (ALICE, BOB), parameters=PARAMETERS, stake=30 * COIN) as running:
         yield running
 
 
@@ -40,7 +43,7 @@ async def test_an_epoch_as_a_staker_sees_it(node: RpcNode) -> None:
     assert alice["epoch"] == {
         "epoch": 0,
         "ends_height": EPOCH,
-        "counted": str(50 * COIN),
+        "counted": str(50 * COIN + OPERATOR),
         "pot": str(totals(View(node.solo.store)).epoch_pot),
     }
     while node.solo.executor.head().height < EPOCH:
@@ -48,9 +51,11 @@ async def test_an_epoch_as_a_staker_sees_it(node: RpcNode) -> None:
     pot = int(alice["epoch"]["pot"])
     alice, bob = await stake_of(node, ALICE), await stake_of(node, BOB)
     assert alice["stake"]["counted"] == str(40 * COIN)
-    assert 0 <= pot * 3 // 5 - int(alice["stake"]["rewards"]) <= 1
-    assert 0 <= pot * 2 // 5 - int(bob["stake"]["rewards"]) <= 1
-    assert alice["epoch"] == {"epoch": 1, "ends_height": 2 * EPOCH, "counted": str(60 * COIN), "pot": "0"}
+    total = 50 * COIN + OPERATOR
+    assert 0 <= pot * 30 * COIN // total - int(alice["stake"]["rewards"]) <= 1
+    assert 0 <= pot * 20 * COIN // total - int(bob["stake"]["rewards"]) <= 1
+    counted = str(total + 10 * COIN)
+    assert alice["epoch"] == {"epoch": 1, "ends_height": 2 * EPOCH, "counted": counted, "pot": "0"}
     account = await node.call("account.get", address=node.text(ALICE.address))
     assert account["stake"] == alice["stake"]
     earned = claimable(View(node.solo.store), ALICE.address)
@@ -78,13 +83,14 @@ async def test_an_account_without_stake(node: RpcNode) -> None:
 async def test_list_the_largest_first(node: RpcNode) -> None:
     await node.do(BOB, AddStake(COIN))
     everyone = await node.call("stake.list")
-    assert [item["address"] for item in everyone["items"]] == [node.text(BOB.address), node.text(ALICE.address)]
-    assert everyone["items"][0]["stake"] == (await stake_of(node, BOB))["stake"]
+    people = (AUTHORITY.operator, BOB.address, ALICE.address)
+    assert [item["address"] for item in everyone["items"]] == [node.text(address) for address in people]
+    assert everyone["items"][1]["stake"] == (await stake_of(node, BOB))["stake"]
     first = await node.call("stake.list", limit=1)
-    rest = await node.call("stake.list", limit=1, cursor=first["next_cursor"])
+    rest = await node.call("stake.list", limit=2, cursor=first["next_cursor"])
     assert first["items"] + rest["items"] == everyone["items"]
     assert rest["next_cursor"] is None
     large = await node.call("stake.list", minimum=str(31 * COIN))
-    assert [item["address"] for item in large["items"]] == [node.text(BOB.address)]
+    assert large["items"] == everyone["items"][:2]
     assert (await node.call("stake.list", slashed=True))["items"] == []
     assert (await node.call("stake.list", slashed=False))["items"] == everyone["items"]
