@@ -93,6 +93,7 @@ class Node:
         self._admitting: dict[bytes, int] = {}
         self._pruner: Pruner | None = None
         self._waiting: str | None = None
+        self._pruned_epoch: int | None = None
         self._closing: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._stopping = False
@@ -155,7 +156,7 @@ class Node:
         self.executor.subscribe(self.mempool.final)
         self.executor.subscribe(self._on_final)
         self.metrics = Metrics()
-        self.evidence = EvidenceFolder(files.evidence)
+        self.evidence = await asyncio.to_thread(EvidenceFolder, files.evidence)
         self.links = self._make_links(node_key)
         self.gossip = TransactionGossip(self._send_transactions, clock=self._clock)
         self._parts.callback(self.gossip.close)
@@ -245,6 +246,7 @@ class Node:
             status=self.status,
             peers=self.links.peers,
             metrics=self.metrics,
+            evidence=self.evidence.all,
         )
         self._parts.callback(context.close)
         rpc = self.configuration.rpc
@@ -385,6 +387,11 @@ class Node:
             self._pruner.on_head(head.height)
         if self.membership.advance(head.authorities):
             self._say_waiting()
+        epoch = head.authorities.epoch
+        if epoch != self._pruned_epoch:
+            self._pruned_epoch = epoch
+            oldest = epoch - self.specification.parameters.evidence_epochs
+            self._spawn(asyncio.to_thread(self.evidence.prune, oldest))
 
     def _on_final(self, final: FinalBlock) -> None:
         header, results = final.block.header, final.outcome.results
@@ -438,7 +445,7 @@ class Node:
             self.driver.fail(error)
             raise
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
         async def guarded() -> None:
             try:
                 await work

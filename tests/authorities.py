@@ -37,8 +37,3 @@ class Script:
         """Make it what happens at the end of every epoch, after everything else, in the place of votes."""
         others = [handler for handler in EPOCH_HANDLERS if handler is not change_set]
         monkeypatch.setattr(transition, "EPOCH_HANDLERS", [*others, self])
-
-    def members(self, epoch: int, genesis: Sequence[Authority]) -> tuple[Authority, ...]:
-        """The set of an epoch."""
-        begun = [first for first in self.sets if first <= epoch]
-        return tuple(self.sets[max(begun)] if begun else genesis)

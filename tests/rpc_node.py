@@ -11,6 +11,7 @@ import aiohttp
 
 from chain.action import Action
 from chain.crypto.address import format_address
+from chain.evidence import ConflictingVotes
 from chain.interface import METHODS
 from chain.parameters import Parameters
 from chain.result import TransactionResult
@@ -50,6 +51,7 @@ class RpcNode:
         self.solo = Solo(path, people, parameters=parameters, stake=stake)
         self.submission = Submission(self.solo.mempool, self.solo.store, self.solo.verifier)
         self.peers: list[PeerInfo] = []
+        self.evidence: list[ConflictingVotes] = []
         self.waiting: str | None = None
         self.metrics = Metrics()
         self.context = RpcContext(
@@ -60,6 +62,7 @@ class RpcNode:
             status=self.status,
             peers=lambda: self.peers,
             metrics=self.metrics,
+            evidence=lambda: self.evidence,
         )
         self.metrics.watch(self.status, lambda: len(self.peers))
         self.server = RpcServer(self.context, **server)

@@ -63,6 +63,8 @@ from chain.interface.market import (
 )
 from chain.interface.node import (
     Health,
+    NodeEvidence,
+    NodeEvidenceParams,
     NodeStatusView,
     Peers,
     ProofAccountParams,
@@ -127,6 +129,7 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("node.status", NoParams, NodeStatusView, "Where this node stands."),
     ("node.peers", NoParams, Peers, "Who this node is linked to."),
     ("node.health", NoParams, Health, "Whether this node is ready, and if not, why."),
+    ("node.evidence", NodeEvidenceParams, NodeEvidence, "Proofs that an authority lied, as this node saw them."),
     ("node.version", NoParams, VersionView, "Which software this node runs."),
     ("proof.account", ProofAccountParams, StateProofView, "Proof of an account's balance and sequence."),
     ("proof.record", ProofRecordParams, StateProofView, "Proof of any record, or of its absence."),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from chain.interface.common import (
+    DEFAULT_PAGE,
     AddressText,
     AsOf,
     BytesHex,
@@ -12,6 +13,7 @@ from chain.interface.common import (
     Height,
     IntegerRange,
     Json,
+    Limit,
     Milliseconds,
     Name,
     ResultRecord,
@@ -82,6 +84,38 @@ class VersionView:
     version: str
     interface_version: str
     python: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvidenceParams:
+    limit: Limit = DEFAULT_PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceItem:
+    """Two votes of one authority that exclude each other."""
+
+    offence: str
+    """For example `conflicting_notarize`."""
+    epoch: int
+    view: int
+    node_key: HashHex
+    """Of the authority."""
+    operator: AddressText | None
+    """Who is accountable for it; None if no authority of that epoch had this key."""
+    convicted: bool
+    """Whether its operator was convicted for that epoch already."""
+    action: Json
+    """What a transaction holds that convicts it: `evidence.submit` in the form that every command takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvidence:
+    """What this node itself saw, the latest epochs first; what is too old to convict anybody is forgotten."""
+
+    as_of: AsOf
+    total: int
+    items: tuple[EvidenceItem, ...]
 
 
 @dataclass(frozen=True, slots=True)

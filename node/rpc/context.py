@@ -12,6 +12,7 @@ from chain.action import Context
 from chain.clocks import Clocks, read_clocks
 from chain.crypto.address import format_address, parse_address
 from chain.errors import LedgerError
+from chain.evidence import ConflictingVotes
 from chain.interface import AsOf
 from chain.queries.present import present
 from chain.schema import to_json
@@ -90,7 +91,9 @@ class RpcContext:
         status: Callable[[], NodeStatus],
         peers: Callable[[], Sequence[PeerInfo]],
         metrics: Metrics,
+        evidence: Callable[[], Sequence[ConflictingVotes]] = tuple,
     ) -> None:
+        """Args: evidence: the proofs of misbehaviour that this node holds, the latest epochs first."""
         self.store = store
         self.specification = specification
         self.mempool = mempool
@@ -98,6 +101,7 @@ class RpcContext:
         self.status = status
         self.peers = peers
         self.metrics = metrics
+        self.evidence = evidence
         self._latest: Read | None = None
         self._reading = ReadingThreads()
 

@@ -1,11 +1,17 @@
-"""The namespace `node`: where this node stands, who it is linked to, and what it runs."""
+"""The namespace `node`: where this node stands, who it is linked to, what it saw of others, and what it runs."""
 
 import asyncio
 import platform
 
 from chain import interface as api
-from node.rpc.context import RpcContext
+from chain.action import action_to_json
+from chain.actions.evidence import CONVICTIONS, SubmitEvidence, conviction_key
+from chain.errors import NotFound
+from chain.evidence import ConflictingVotes
+from node.rpc.chain import authority_set
+from node.rpc.context import Read, RpcContext
 from node.rpc.dispatch import Handler
+from node.rpc.handlers import aside
 from node.status import software_version
 
 _VERSION = api.VersionView(software_version(), api.INTERFACE_VERSION, platform.python_version())
@@ -60,6 +66,39 @@ def health(context: RpcContext, params: api.NoParams) -> api.Health:
     return api.Health(ready=now.ready, reason="; ".join(now.not_ready) or None)
 
 
+def evidence(read: Read, params: api.NodeEvidenceParams) -> api.NodeEvidence:
+    kept = read.context.evidence()
+    return api.NodeEvidence(
+        as_of=read.as_of,
+        total=len(kept),
+        items=tuple(_evidence(read, conflict) for conflict in kept[: params.limit]),
+    )
+
+
+def _evidence(read: Read, conflict: ConflictingVotes) -> api.EvidenceItem:
+    epoch = conflict.first.epoch
+    operator = _operator(read, epoch, conflict.node_key)
+    submit = SubmitEvidence(conflict.node_key, conflict.first, conflict.second)
+    return api.EvidenceItem(
+        offence=str(conflict.offence),
+        epoch=epoch,
+        view=conflict.first.view,
+        node_key=conflict.node_key.hex(),
+        operator=None if operator is None else read.address_text(operator),
+        convicted=operator is not None and CONVICTIONS.get(read.view, conviction_key(epoch, operator)) is not None,
+        action=action_to_json(submit, read.prefix),
+    )
+
+
+def _operator(read: Read, epoch: int, node_key: bytes) -> bytes | None:
+    try:
+        found = authority_set(read, epoch)
+    except NotFound:
+        return None
+    index = found.index_of(node_key)
+    return None if index is None else found.members[index].operator
+
+
 def version(context: RpcContext, params: api.NoParams) -> api.VersionView:
     return _VERSION
 
@@ -68,5 +107,6 @@ HANDLERS: dict[str, Handler] = {
     "node.status": status,
     "node.peers": peers,
     "node.health": health,
+    "node.evidence": aside(evidence),
     "node.version": version,
 }

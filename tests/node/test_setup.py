@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from chain.certificate import BLS_SCHEME, AuthoritySet, Vote, VoteKind, vote_bytes
+from chain.certificate import AuthoritySet, VoteKind
 from chain.crypto import bls
-from chain.errors import MalformedEncoding
-from chain.evidence import ConflictingVotes
 from node import keys, log, supervisor
 from node.config import NodeFiles
 from node.consensus.signer import Signer
-from node.evidence import MAXIMUM_FILES, EvidenceFolder, decode_evidence, encode_evidence
 from node.keys import KeyFileUnusable
 from node.setup import SignerRecordExists, WrongAuthorityKey, begin_signer_record, initialise, open_signer
 from node.store import Store
@@ -123,51 +120,6 @@ class TestInitialise:
             opened(open_signer(files, specification.chain_id, AuthoritySet(4, members))).close()
         with pytest.raises(WrongAuthorityKey):
             open_signer(files, specification.chain_id, AuthoritySet(4, (first, replace(mine, bls_key=second.bls_key))))
-
-
-class TestEvidence:
-    def conflict(self, number: int = 1) -> ConflictingVotes:
-        authority, _, secret = make_authority("0")
-        votes = [
-            Vote(
-                VoteKind.NOTARIZE,
-                3,
-                number,
-                block_hash,
-                bls.sign(secret, vote_bytes("devnet-1", 3, number, VoteKind.NOTARIZE, block_hash)),
-            )
-            for block_hash in (b"\x01" * 32, b"\x02" * 32)
-        ]
-        return ConflictingVotes(authority.node_key, *votes)
-
-    def test_what_is_kept_convicts(self, tmp_path: Path) -> None:
-        folder = EvidenceFolder(tmp_path / "evidence")
-        assert folder.all() == []
-        for _ in range(2):
-            folder.keep(self.conflict())
-        (kept,) = folder.all()
-        assert kept == self.conflict()
-        assert kept.convicts("devnet-1", AuthoritySet(3, (make_authority("0")[0],)), BLS_SCHEME)
-
-    def test_the_folder_is_bounded(self, tmp_path: Path) -> None:
-        folder = EvidenceFolder(tmp_path)
-        for index in range(MAXIMUM_FILES):
-            (tmp_path / f"{index}.cbor").touch()
-        folder.keep(self.conflict())
-        assert len(list(tmp_path.iterdir())) == MAXIMUM_FILES
-
-    def test_golden_bytes(self) -> None:
-        vote = Vote(VoteKind.PROPOSAL, 1, 2, b"\x03" * 32, b"\x04" * 64)
-        other = Vote(VoteKind.PROPOSAL, 1, 2, b"\x05" * 32, b"\x06" * 64)
-        data = encode_evidence(ConflictingVotes(b"\x07" * 32, vote, other))
-        body = (
-            "85000102" + "5820" + "03" * 32 + "5840" + "04" * 64,
-            "85000102" + "5820" + "05" * 32 + "5840" + "06" * 64,
-        )
-        assert data.hex() == "8401" + "5820" + "07" * 32 + "".join(body)
-        assert decode_evidence(data) == ConflictingVotes(b"\x07" * 32, vote, other)
-        with pytest.raises(MalformedEncoding):
-            decode_evidence(b"\x84\x02" + data[2:])
 
 
 class TestLog:
