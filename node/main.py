@@ -169,6 +169,48 @@ def verify(config_file: Path | None, data: Path | None, genesis: Path | None) ->
     click.echo(str(report))
 
 
+def _signing_files(configuration: "Configuration") -> "NodeFiles":
+    if configuration.node.bls_key is None:
+        raise click.UsageError("the configuration names no bls_key, so this node cannot become an authority")
+    return configuration.node
+
+
+@main.command()
+@click.option("--config", "config_file", type=_FILE, required=True, help="Configuration of the node.")
+@click.option("--operator", required=True, help="Address of the account that is accountable for it.")
+@_coded
+def identity(config_file: Path, operator: str) -> None:
+    """Print what a measure that adds this node to the authorities names, as JSON."""
+    from node import config
+    from node.identity import identity
+    from node.setup import read_genesis
+
+    files = _signing_files(config.load(config_file, os.environ))
+    click.echo(json.dumps(identity(files, read_genesis(files.genesis).prefix, operator), indent=2))
+
+
+@main.command()
+@click.option("--config", "config_file", type=_FILE, required=True, help="Configuration of the node.")
+@click.option("--operator", required=True, help="Address of the account that is accountable for it.")
+@click.option("--epoch", type=click.IntRange(0), help="The present epoch; without it, the running node is asked.")
+@_coded
+def ready(config_file: Path, operator: str, epoch: int | None) -> None:
+    """Print, signed by both keys, that this node is ready to join the authorities.
+
+    Its operator submits it, once a measure that adds the node has passed.
+    """
+    from node import config
+    from node.identity import present_epoch, readiness
+    from node.setup import read_genesis
+
+    configuration = config.load(config_file, os.environ)
+    files = _signing_files(configuration)
+    specification = read_genesis(files.genesis)
+    if epoch is None:
+        epoch = present_epoch(configuration.rpc.listen, specification.chain_id)
+    click.echo(json.dumps(readiness(files, specification, operator, epoch), indent=2))
+
+
 @main.command()
 def version() -> None:
     """Print the version of the software."""
