@@ -76,10 +76,13 @@ class BiddingModel:
     now: int
     requests: dict[bytes, ModelRequest] = field(default_factory=dict)
     bookings: dict[bytes, ModelBooking] = field(default_factory=dict)
+    kept: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    """(renter, deposit) of each booking in the state, over or not."""
 
     @property
     def deposits(self) -> int:
         held = sum(request.deposit for request in self.requests.values())
+        held += sum(deposit for _, deposit in self.kept.values())
         return held + sum(bid.deposit for request in self.requests.values() for bid in request.bids.values())
 
     @property
@@ -122,7 +125,7 @@ class BiddingModel:
             case PlaceBid():
                 return self.place(sender, action, deposit)
             case AcceptBid():
-                return self.accept(sender, action, made)
+                return self.accept(sender, action, made, deposit)
             case WithdrawBid():
                 request = self.requests.get(action.request)
                 if request is None or sender not in request.bids:
@@ -197,7 +200,13 @@ class BiddingModel:
         taken = (each for each in self.bookings.values() if set(each.gpus) & set(bid.gpus))
         return "booking_conflict" if any(each.start < end and start < each.end for each in taken) else ""
 
-    def accept(self, sender: bytes, action: AcceptBid, made: bytes) -> str:
+    def booking_left(self, identifier: bytes, payer: bytes, amount: int) -> None:
+        """A booking has left the state."""
+        assert identifier not in self.bookings
+        assert self.kept.pop(identifier) == (payer, amount)
+        self.balance[payer] += amount
+
+    def accept(self, sender: bytes, action: AcceptBid, made: bytes, deposit: int) -> str:
         def accepted(request: ModelRequest) -> str:
             bid = request.bids.get(action.provider)
             if bid is None:
@@ -212,7 +221,9 @@ class BiddingModel:
             if self.stake[action.provider] - self.locked[action.provider] < part:
                 return "insufficient_collateral"
             self.close(action.request)
-            self.balance[sender] -= cost
+            self.balance[sender] -= cost + deposit
+            assert self.balance[sender] >= 0, "the request held enough for all"
+            self.kept[made] = sender, deposit
             self.locked[action.provider] += part
             start = request.wanted.start_ms or self.now
             end = start + request.wanted.seconds * 1_000

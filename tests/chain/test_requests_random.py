@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
@@ -13,9 +14,9 @@ from chain.bank import totals
 from chain.inventory import intervals
 from chain.job import GpuFilter
 from chain.request import REQUESTS, bids_of
-from chain.result import TransactionResult
+from chain.result import Event, TransactionResult
 from chain.schema import COIN
-from tests.bidding import Bidding
+from tests.bidding import PRICED, Bidding
 from tests.bidding_model import BiddingModel, ModelGpu
 from tests.conftest import EXTENDED
 from tests.ledger import DEFAULT_FEE, Person
@@ -24,7 +25,13 @@ from tests.market import altered, derived_id, terms
 RUNS, BLOCKS = (40, 600) if EXTENDED else (4, 150)
 MOST_BIDS = 3
 """Instead of 64, so that requests are full and bids are evicted."""
-UNBROKEN = altered(maximum_gap_ms=120_000, activation_grace_seconds=240, unbonding_seconds=365 * 86_400)
+UNBROKEN = altered(
+    PRICED,
+    maximum_gap_ms=120_000,
+    activation_grace_seconds=240,
+    review_window_seconds=600,
+    unbonding_seconds=365 * 86_400,
+)
 STEPS_MS = (1, 1_000, 10_000, 60_000, 120_000)
 MODEL = "RTX 4090"
 
@@ -114,16 +121,26 @@ class Crowd:
         signed = [self.market.sign(person, action) for person, action in drawn.items()]
         results = self.market.block(*signed, after_ms=self.rng.choice(STEPS_MS))
         self.model.pass_time(self.market.time_ms)
+        assert self.market.outcome is not None
+        self.note_returned(self.market.outcome.system.events)
         for (person, action), transaction, result in zip(drawn.items(), signed, results, strict=True):
             self.model.balance[person.address] -= DEFAULT_FEE
             domain = "request" if isinstance(action, OpenRequest) else "booking"
             made = derived_id(transaction.txid, domain)
             expected = self.model.do(person.address, action, made, taken(result))
             assert result.error == expected, (action, dict(result.error_data))
+            self.note_returned(result.events)
             self.outcomes[result.error] += 1
             self.done["evictions"] += any(event.kind == "request.bid_evicted" for event in result.events)
             self.done[action.name] += result.succeeded
         self.compare()
+
+    def note_returned(self, events: Iterable[Event]) -> None:
+        """Bookings that left the state, some time after they were over, gave their deposits back."""
+        for event in events:
+            names = dict(event.subjects)
+            if event.kind == "deposit.returned" and "booking" in names:
+                self.model.booking_left(names["booking"], names["payer"], dict(event.amounts)["amount"])
 
     def live(self, blocks: int) -> None:
         for _ in range(blocks):
