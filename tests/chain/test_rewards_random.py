@@ -94,7 +94,7 @@ class Stakers:
             fee_per_weight=0,
             unbonding_seconds=5,
         )
-        self.ledger = Ledger(make_specification(PEOPLE, balance=10**9, parameters=parameters))
+        self.ledger = Ledger(make_specification(PEOPLE, balance=10**15, parameters=parameters))
         self.refused: set[str] = set()
 
     def action(self, person: Person) -> Action:
