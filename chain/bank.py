@@ -105,7 +105,8 @@ def debit(view: View, address: bytes, amount: int) -> None:
     old = account(view, address)
     if old.balance < amount:
         raise InsufficientFunds(needed=amount, available=old.balance)
-    ACCOUNTS.put(view, address, replace(old, balance=old.balance - amount))
+    if amount:
+        ACCOUNTS.put(view, address, replace(old, balance=old.balance - amount))
 
 
 def totals(view: View) -> Totals:

@@ -28,7 +28,7 @@ from chain.trades import TRADES
 from chain.transaction import Transaction
 from chain.transition import apply_block
 from tests.conftest import EXTENDED
-from tests.economy import PARAMETERS, Economy, run
+from tests.economy.world import PARAMETERS, Economy, run
 from tests.ledger import Ledger
 
 RUNS, LATE_RUNS, BLOCKS = (40, 20, 1_000) if EXTENDED else (5, 2, 130)
@@ -57,7 +57,7 @@ def test_a_random_economy_agrees_with_its_model(rng: random.Random) -> None:
 
 def test_the_model_notices_a_wrong_ledger(rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison has teeth: one base unit too much in each cost is found at once."""
-    monkeypatch.setattr("chain.actions.bookings.cost_of", lambda rate, seconds: -(-rate * seconds // 3_600) + 1)
+    monkeypatch.setattr("chain.reservation.cost_of", lambda rate, seconds: -(-rate * seconds // 3_600) + 1)
     with pytest.raises(AssertionError):
         economy(rng, 2_000)
 

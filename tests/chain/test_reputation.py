@@ -19,7 +19,8 @@ from chain.result import Event
 from chain.schema import COIN, U64
 from chain.state.view import MemoryReader, View
 from tests.chain.test_jobs import Workshop
-from tests.economy import PARAMETERS, Economy, run
+from tests.economy.choices import BOOKING_FAMILIES
+from tests.economy.world import PARAMETERS, Economy, run
 from tests.ledger import Person
 from tests.market import PRICE, Market, altered, hardware, terms
 
@@ -259,10 +260,10 @@ class Replay:
             for event in outcome.system.events:
                 self.tell(event, live)
             for transaction, result in zip(transactions, outcome.results, strict=True):
+                listed = (action for action in transaction.body.actions if isinstance(action, RegisterGpu))
                 for event in result.events:
                     if event.kind == "gpu.registered":
-                        (action,) = transaction.body.actions
-                        assert isinstance(action, RegisterGpu)
+                        action = next(listed)
                         self.devices[dict(event.subjects)["gpu"]] = action.hardware.hardware_hash
                     self.tell(event, live)
         for gpu_id in self.heard:
@@ -323,8 +324,8 @@ def test_the_counters_are_what_a_replay_of_the_events_gives(rng: random.Random) 
     seen: Counter[str] = Counter()
     for _ in range(3):
         seed = rng.randrange(1 << 32)
-        print(f"replay: python -m tests.economy {seed} 130")
-        lived = run(seed, 130, wealth=10**5 * COIN)
+        print(f"replay: run({seed}, 130, wealth=10**5 * COIN, families=BOOKING_FAMILIES)")
+        lived = run(seed, 130, wealth=10**5 * COIN, families=BOOKING_FAMILIES)
         told = Replay(lived).counted
         view = lived.ledger.view
         for subject, found in REPUTATIONS.scan(view):

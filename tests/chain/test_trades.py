@@ -20,7 +20,8 @@ from chain.schedule import DUE, Subject
 from chain.schema import COIN, U64
 from chain.trades import DAY_MS, HOUR_MS, MIXED, TRADES, Trades, expires_ms, price_step, split_key, trade_key
 from tests.chain.test_jobs import UNITS, Workshop
-from tests.economy import run
+from tests.economy.choices import BOOKING_FAMILIES
+from tests.economy.world import run
 from tests.ledger import GENESIS_TIME_MS, subject
 from tests.market import PRICE, SALT, TIGHT, Market, altered, clog, hardware, terms
 
@@ -205,8 +206,8 @@ def test_trades_without_a_deadline_are_found() -> None:
 def test_all_that_was_paid_is_recorded_once(rng: random.Random) -> None:
     """The trades of a random economy add up to its closed bookings."""
     seed = rng.randrange(1 << 32)
-    print(f"replay: python -m tests.economy {seed} 130")
-    lived = run(seed, 130, wealth=10**5 * COIN)
+    print(f"replay: run({seed}, 130, wealth=10**5 * COIN, families=BOOKING_FAMILIES)")
+    lived = run(seed, 130, wealth=10**5 * COIN, families=BOOKING_FAMILIES)
     view = lived.ledger.view
     expected: Counter[str] = Counter()
     for booking_id, booking in BOOKINGS.scan(view):

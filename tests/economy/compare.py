@@ -1,0 +1,124 @@
+"""What must be the same in the ledger and in the second ledger, and what the ledger's tables must say of each other."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from chain.actions.multisig import MULTISIGS, PROPOSALS, valid
+from chain.actions.reviews import REVIEWS
+from chain.bank import ACCOUNTS, totals
+from chain.booking import BOOKINGS
+from chain.crypto.address import key_address
+from chain.escrow import ESCROWS, escrow_of
+from chain.invariants import check_all
+from chain.inventory import GPUS, INTERVALS
+from chain.job import JOBS
+from chain.keys import ALIASES, KEYS
+from chain.rewards import settled
+from chain.stake import STAKES
+from chain.state.view import View
+from chain.unbonding import UNBONDINGS, id_of
+from tests.economy.model import Model
+
+OVER = ("closed", "cancelled", "no_show", "provider_cancelled")
+
+
+def compare(model: Model, view: View) -> None:
+    """Raise AssertionError where the two ledgers differ, and InvariantBroken where the first contradicts itself."""
+    check_all(view)
+    for name, told, found in pairs(model, view):
+        assert told == found, difference(name, told, found)
+
+
+def difference(name: str, told: Any, found: Any) -> str:
+    """Where two tables differ."""
+    if isinstance(told, dict) and isinstance(found, dict):
+        keys = [key for key in {**told, **found} if told.get(key) != found.get(key)]
+        told, found = {key: told.get(key) for key in keys}, {key: found.get(key) for key in keys}
+    return f"{name}: model {told}, ledger {found}"
+
+
+def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    """(what, as the model has it, as the ledger has it)."""
+    accounts = dict(ACCOUNTS.scan(view))
+    yield "balances", model.balance, {address: account.balance for address, account in accounts.items()}
+    yield "sequences", model.sequences, {a: account.sequence for a, account in accounts.items() if account.sequence}
+    money = totals(view)
+    told = (model.pot, model.rewards, model.treasury, model.burnt)
+    yield "pots", told, (money.epoch_pot, money.rewards, money.treasury, money.burnt)
+    shares = {address: settled(view, stake.share, stake.amount) for address, stake in STAKES.scan(view)}
+    yield "what counts", model.counted, {address: share.counted for address, share in shares.items()}
+    owed = {address: share.owed for address, share in shares.items() if share.owed}
+    yield "rewards", {who: amount for who, amount in model.owed.items() if amount}, owed
+    stakes = {address: (stake.amount, stake.collateral) for address, stake in STAKES.scan(view)}
+    yield "stakes", {who: (amount, model.reserved(who)) for who, amount in model.stake.items()}, stakes
+    yield "deposits", sum(amount for _, amount in model.deposits.values()), money.deposits
+    unbonding = {id_of(key): (item.due_ms, item.owner, item.amount) for key, item in UNBONDINGS.scan(view)}
+    yield "unbonding", model.unbonding, unbonding
+    yield from market(model, view)
+    yield from work(model, view)
+    yield from clubs(model, view)
+
+
+def market(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    gpus = {gpu_id: (gpu.status.name.lower(), gpu.maintenance, gpu.terms) for gpu_id, gpu in GPUS.scan(view)}
+    yield "gpus", {key: (gpu.status, tuple(gpu.windows), gpu.offer) for key, gpu in model.gpus.items()}, gpus
+    bookings = {key: (booking.status.name.lower(), booking.gross) for key, booking in BOOKINGS.scan(view)}
+    yield "bookings", {key: (booking.state, booking.gross) for key, booking in model.bookings.items()}, bookings
+    escrows = {key: (escrow.gross, escrow.fee) for key, escrow in ESCROWS.scan(view) if key in bookings}
+    yield "paid", {key: (booking.paid, booking.fee) for key, booking in model.bookings.items()}, escrows
+    calendars = {key[:32]: [] for key, _ in INTERVALS.scan(view)}
+    for key, interval in INTERVALS.scan(view):
+        calendars[key[:32]].append((int.from_bytes(key[32:], "big"), interval.end_ms))
+    yield "calendars", {key: found for key in model.gpus if (found := sorted(model.calendar(key)))}, calendars
+    for gpu_id, intervals in calendars.items():
+        overlaps = [pair for pair in pairwise(intervals) if pair[0][1] > pair[1][0]]
+        yield f"overlaps of {gpu_id.hex()}", [], overlaps
+
+
+def work(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    told, jobs = {}, {}
+    for key, job in JOBS.scan(view):
+        twin, claim = model.current_job(key), job.claim
+        assert twin is not None
+        jobs[key] = (
+            job.status.name.lower(),
+            job.units_done,
+            *((claim.provider, claim.units_accepted) if claim else ()),
+        )
+        attempt = twin.attempt
+        told[key] = (twin.state, twin.done, *((attempt.provider, attempt.accepted) if attempt else ()))
+        if job.booking and twin.state == "expired" and jobs[key][0] in ("open", "claimed", "payload_shared", "expired"):
+            jobs[key] = told[key]  # its booking is over, whether or not anybody has looked since
+    yield "jobs", told, jobs
+    paid = {key: escrow_of(view, key) for key, job in JOBS.scan(view) if job.booking is None}
+    found = {key: (escrow.gross, escrow.fee, escrow.locked - escrow.refunded) for key, escrow in paid.items()}
+    over = ("accepted", "cancelled", "expired")
+    told_paid = {
+        key: (job.paid, job.fee, job.paid if job.state in over else job.cost)
+        for key, job in model.jobs.items()
+        if job.booking is None
+    }
+    yield "paid for jobs", told_paid, found
+    reviews = {key: (item.author, item.provider, item.rating, item.paid) for key, item in REVIEWS.scan(view)}
+    yield "reviews", {k: (r.author, r.provider, r.rating, r.paid) for k, r in model.reviews.items()}, reviews
+
+
+def clubs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    found = {address: (item.threshold, item.members) for address, item in MULTISIGS.scan(view)}
+    yield "multisigs", {address: (club.threshold, club.members) for address, club in model.clubs.items()}, found
+    proposals = {}
+    for key, item in PROPOSALS.scan(view):
+        yes, no = (
+            sorted(opinion.member for opinion in valid(view, side)) for side in (item.approvals, item.rejections)
+        )
+        proposals[key] = (item.account, yes, no)
+    told = {
+        key: (item.account, sorted(model.counts(item.yes)), sorted(model.counts(item.no)))
+        for key, item in model.proposals.items()
+    }
+    yield "proposals", told, proposals
+    keys = {key: binding.account for key, binding in KEYS.scan(view)}
+    yield "keys", model.bound, keys
+    aliases = {address: alias.account for address, alias in ALIASES.scan(view)}
+    yield "aliases", {key_address(key): account for key, account in model.bound.items()}, aliases

@@ -1,0 +1,171 @@
+"""GPUs in the second ledger: listing, terms, heartbeats, maintenance and retirement."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from chain.actions.gpus import (
+    CommitHardware,
+    EndMaintenance,
+    Heartbeat,
+    RegisterGpu,
+    RetireGpu,
+    SetMaintenance,
+    UpdateGpu,
+    commitment_of,
+)
+from chain.inventory import Hardware, Terms
+from tests.economy.books import Books
+
+MAXIMUM_WINDOWS = 16
+
+
+@dataclass
+class ModelGpu:
+    owner: bytes
+    offer: Terms
+    hardware: Hardware
+    collateral: int
+    offline_live: int
+    windows: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    offline: bool = False
+    retiring: bool = False
+    retired: bool = False
+
+    @property
+    def status(self) -> str:
+        return next((name for name in ("retired", "retiring", "offline") if getattr(self, name)), "active")
+
+
+@dataclass
+class Gpus(Books):
+    gpus: dict[bytes, ModelGpu] = field(default_factory=dict)
+    promises: dict[tuple[bytes, bytes], tuple[int, int]] = field(default_factory=dict)
+    """(owner, commitment) to (height, block time at which it lapses)."""
+
+    def holdings(self) -> Iterator[tuple[bytes, int]]:
+        yield from super().holdings()
+        yield from ((gpu.owner, gpu.collateral) for gpu in self.gpus.values() if not gpu.retired)
+
+    def calendar(self, gpu: bytes) -> Iterator[tuple[int, int]]:
+        yield from super().calendar(gpu)
+        yield from self.gpus[gpu].windows.values()
+
+    def due(self) -> None:
+        super().due()
+        for gpu in self.gpus.values():
+            gpu.windows = {key: window for key, window in gpu.windows.items() if window[1] > self.now}
+            gpu.offline = gpu.offline or (not gpu.retiring and self.live >= gpu.offline_live)
+        self.vacated(*self.gpus)
+
+    def vacated(self, *gpus: bytes) -> None:
+        """Something left these calendars: what was only waiting for that is retired."""
+        for gpu_id in gpus:
+            gpu = self.gpus[gpu_id]
+            gpu.retired = gpu.retired or (gpu.retiring and not any(self.calendar(gpu_id)))
+
+    def edges(self) -> Iterator[int]:
+        yield from super().edges()
+        yield from (edge for gpu in self.gpus.values() for window in gpu.windows.values() for edge in window)
+
+    def live_edges(self) -> Iterator[int]:
+        yield from super().live_edges()
+        yield from (gpu.offline_live for gpu in self.gpus.values() if gpu.status == "active")
+
+    def allowed(self, offer: Terms) -> bool:
+        limits = self.parameters
+        return (
+            offer.minimum_seconds >= limits.booking_minimum_seconds
+            and offer.maximum_seconds <= limits.booking_maximum_seconds
+            and max(offer.horizon_seconds, offer.notice_seconds) <= limits.booking_horizon_seconds
+        )
+
+    def promised(self, promise: tuple[bytes, bytes]) -> bool:
+        return promise in self.promises and self.now < self.promises[promise][1]
+
+    def do_gpu_commit_hardware(self, sender: bytes, action: CommitHardware) -> str | None:
+        if self.promised((sender, action.commitment)):
+            return "commitment_refused"
+        self.promises[sender, action.commitment] = (self.height, self.now + 24 * 3_600_000)
+        return None
+
+    def do_gpu_register(self, sender: bytes, action: RegisterGpu) -> str | None:
+        if not self.allowed(action.terms):
+            return "terms_out_of_range"
+        device = action.hardware.hardware_hash
+        if any(gpu.hardware.hardware_hash == device and not gpu.retired for gpu in self.gpus.values()):
+            return "hardware_taken"
+        if self.free(sender) < self.parameters.collateral_per_gpu:
+            return "insufficient_collateral"
+        promise = (sender, commitment_of(sender, device, action.salt))
+        if not self.promised(promise) or self.promises[promise][0] >= self.height:
+            return "commitment_refused"
+        del self.promises[promise]
+        offline = self.live + self.parameters.heartbeat_timeout_seconds * 1_000
+        listed = ModelGpu(sender, action.terms, action.hardware, self.parameters.collateral_per_gpu, offline)
+        self.gpus[self.new_id("gpu")] = listed
+        return None
+
+    def owned(self, sender: bytes, gpu_id: bytes) -> str | None:
+        if gpu_id not in self.gpus:
+            return "not_found"
+        if self.gpus[gpu_id].owner != sender:
+            return "not_authorized"
+        return "gpu_retired" if self.gpus[gpu_id].retired else None
+
+    def do_gpu_heartbeat(self, sender: bytes, action: Heartbeat) -> str | None:
+        for gpu_id in action.gpus:
+            if error := self.owned(sender, gpu_id):
+                return error
+        for gpu_id in action.gpus:
+            gpu = self.gpus[gpu_id]
+            gpu.offline, gpu.offline_live = False, self.live + self.parameters.heartbeat_timeout_seconds * 1_000
+        return None
+
+    def do_gpu_retire(self, sender: bytes, action: RetireGpu) -> str | None:
+        if error := self.owned(sender, action.gpu):
+            return error
+        gpu = self.gpus[action.gpu]
+        if gpu.retiring:
+            return "gpu_retired"
+        gpu.windows = {}
+        gpu.retiring = True
+        self.vacated(action.gpu)
+        return None
+
+    def do_gpu_update(self, sender: bytes, action: UpdateGpu) -> str | None:
+        if error := self.owned(sender, action.gpu):
+            return error
+        gpu = self.gpus[action.gpu]
+        if action.terms.version != gpu.offer.version + 1:
+            return "terms_version_mismatch"
+        if not self.allowed(action.terms):
+            return "terms_out_of_range"
+        gpu.offer = action.terms
+        return None
+
+    def do_gpu_set_maintenance(self, sender: bytes, action: SetMaintenance) -> str | None:
+        if error := self.owned(sender, action.gpu):
+            return error
+        gpu = self.gpus[action.gpu]
+        if gpu.retiring:
+            return "gpu_retired"
+        start = action.start_ms or self.now
+        if not self.now <= start <= self.now + self.parameters.booking_horizon_seconds * 1_000:
+            return "maintenance_time_refused"
+        if len(gpu.windows) == MAXIMUM_WINDOWS:
+            return "too_much_maintenance"
+        end = start + action.seconds * 1_000
+        if self.taken((action.gpu,), start, end):
+            return "booking_conflict"
+        gpu.windows[self.new_id("maintenance")] = (start, end)
+        return None
+
+    def do_gpu_end_maintenance(self, sender: bytes, action: EndMaintenance) -> str | None:
+        for gpu_id, gpu in self.gpus.items():
+            if action.maintenance in gpu.windows:
+                if error := self.owned(sender, gpu_id):
+                    return error
+                del gpu.windows[action.maintenance]
+                self.vacated(gpu_id)
+                return None
+        return "not_found"

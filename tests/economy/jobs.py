@@ -1,0 +1,324 @@
+"""Jobs and reviews in the second ledger."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
+
+from chain.actions.jobs import AcceptJob, AddReceipt, CancelJob, ClaimJob, FailJob, SharePayload, SubmitJob
+from chain.actions.reviews import ReplyToReview, SubmitReview
+from chain.job import GpuFilter, Unit, receipt_hash
+from tests.economy.bookings import Bookings, Money
+from tests.economy.books import MOST
+
+MAXIMUM_ATTEMPTS = 3
+YEAR_MS = 365 * 86_400_000
+NO_RECEIPT = bytes(32)
+
+
+@dataclass
+class Attempt:
+    provider: bytes
+    gpu: bytes | None
+    slice: int
+    began: int
+    until: int
+    """Block time until which the GPU is taken."""
+    deadline_live: int
+    receipts: int = 0
+    last: bytes = NO_RECEIPT
+    total: int = 0
+    accepted: int = 0
+
+
+@dataclass
+class ModelJob(Money):
+    renter: bytes = b""
+    unit: Unit = Unit.ITEM
+    units: int = 0
+    price: int = 0
+    seconds: int = 0
+    deadline: int = 0
+    wanted: GpuFilter = field(default_factory=GpuFilter)
+    booking: bytes | None = None
+    state: str = "open"
+    tried: list[bytes] = field(default_factory=list)
+    done: int = 0
+    attempt: Attempt | None = None
+    accept_live: int = 0
+    ended: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.units - self.done
+
+    @property
+    def cost(self) -> int:
+        return self.units * self.price
+
+
+@dataclass
+class Jobs(Bookings):
+    jobs: dict[bytes, ModelJob] = field(default_factory=dict)
+
+    def held(self) -> Iterator[tuple[ModelJob, Attempt]]:
+        for job in self.jobs.values():
+            if job.state in ("claimed", "payload_shared") and job.attempt:
+                yield job, job.attempt
+
+    def holdings(self) -> Iterator[tuple[bytes, int]]:
+        yield from super().holdings()
+        for job in self.jobs.values():
+            if job.state in ("claimed", "payload_shared", "delivered") and job.attempt:
+                yield job.attempt.provider, job.attempt.slice
+
+    def calendar(self, gpu: bytes) -> Iterator[tuple[int, int]]:
+        yield from super().calendar(gpu)
+        yield from ((attempt.began, attempt.until) for _, attempt in self.held() if attempt.gpu == gpu)
+
+    def edges(self) -> Iterator[int]:
+        yield from super().edges()
+        yield from (job.deadline for job in self.jobs.values() if job.state == "open")
+        yield from (attempt.until for _, attempt in self.held())
+
+    def live_edges(self) -> Iterator[int]:
+        yield from super().live_edges()
+        yield from (attempt.deadline_live for _, attempt in self.held())
+        yield from (job.accept_live for job in self.jobs.values() if job.state == "delivered")
+
+    def due(self) -> None:
+        for job in self.jobs.values():
+            if job.state == "payload_shared" and job.attempt and self.live >= job.attempt.deadline_live:
+                self.give_up(job, job.attempt, job.attempt.slice)
+            elif job.state == "claimed" and job.attempt and self.live >= job.attempt.deadline_live:
+                self.over(job, "expired")
+            if job.state == "delivered" and self.live >= job.accept_live:
+                self.finish_job(job)
+            if job.state == "open" and self.now >= job.deadline:
+                self.over(job, "expired")
+        super().due()
+
+    def current_job(self, job_id: bytes) -> ModelJob | None:
+        """The job; one inside a booking is over when that is, which is noticed when somebody looks."""
+        job = self.jobs.get(job_id)
+        unfinished = job is not None and job.state in ("open", "claimed", "payload_shared")
+        if job and unfinished and job.booking and self.bookings[job.booking].state not in ("reserved", "active"):
+            self.over(job, "expired")
+        return job
+
+    def over(self, job: ModelJob, state: str) -> None:
+        job.state, job.ended = state, job.ended or self.now
+        self.pay(job.renter, job.cost - job.paid)
+
+    def pay_units(self, job: ModelJob, units: int) -> None:
+        if job.attempt:
+            self.reward(job, job.attempt.provider, (job.done + units) * job.price)
+
+    def finish_job(self, job: ModelJob) -> None:
+        if job.attempt:
+            self.pay_units(job, job.attempt.total)
+            job.attempt.accepted = job.attempt.total
+            self.over(job, "accepted")
+
+    def give_up(self, job: ModelJob, attempt: Attempt, forfeited: int) -> None:
+        """An attempt ends without delivery; what is left of the job is open again, if anybody may still try."""
+        self.forfeit(attempt.provider, forfeited, job.renter)
+        job.tried.append(attempt.provider)
+        job.done += attempt.accepted
+        job.state, job.attempt = "open", None
+        if len(job.tried) == MAXIMUM_ATTEMPTS or job.left == 0 or self.now >= job.deadline:
+            self.over(job, "expired")
+        if attempt.gpu is not None:
+            self.vacated(attempt.gpu)
+
+    def as_renter(self, sender: bytes, job_id: bytes, *states: str) -> str | None:
+        job = self.current_job(job_id)
+        if job is None:
+            return "not_found"
+        if job.renter != sender:
+            return "not_authorized"
+        return None if job.state in states else "wrong_job_status"
+
+    def as_claimer(self, sender: bytes, job_id: bytes, *states: str) -> str | None:
+        job = self.current_job(job_id)
+        if job is None:
+            return "not_found"
+        if job.state not in states:
+            return "wrong_job_status"
+        return None if job.attempt and job.attempt.provider == sender else "not_authorized"
+
+    def do_job_submit(self, sender: bytes, action: SubmitJob) -> str | None:
+        if not self.now < action.deadline_ms <= self.now + YEAR_MS:
+            return "job_time_refused"
+        if action.booking is not None:
+            booking = self.bookings.get(action.booking)
+            if booking is None:
+                return "not_found"
+            if booking.renter != sender:
+                return "not_authorized"
+            if booking.state not in ("reserved", "active"):
+                return "job_not_eligible"
+        elif action.max_units * action.unit_price > MOST:
+            return "amount_overflow"
+        elif self.has(sender) < action.max_units * action.unit_price:
+            return "insufficient_funds"
+        job = ModelJob(
+            rules=self.parameters,
+            renter=sender,
+            unit=action.unit,
+            units=action.max_units,
+            price=action.unit_price,
+            seconds=action.claim_seconds,
+            deadline=action.deadline_ms,
+            wanted=action.gpu_filter,
+            booking=action.booking,
+        )
+        self.pay(sender, -job.cost)
+        self.jobs[self.new_id("job")] = job
+        return None
+
+    def do_job_claim(self, sender: bytes, action: ClaimJob) -> str | None:
+        job = self.current_job(action.job)
+        if job is None:
+            return "not_found"
+        if job.state != "open":
+            return "wrong_job_status"
+        if sender == job.renter or sender in job.tried:
+            return "job_not_eligible"
+        grace = self.parameters.activation_grace_seconds * 1_000
+        attempt = Attempt(sender, None, 0, self.now, self.now + grace + job.seconds * 1_000, self.live + grace)
+        if job.booking is not None:
+            booking = self.bookings[job.booking]
+            if booking.provider != sender:
+                return "not_authorized"
+            if booking.state != "active":
+                return "job_not_eligible"
+        else:
+            if error := self.suits(sender, job, attempt, action.gpu):
+                return error
+            attempt.gpu = action.gpu
+        job.state, job.attempt = "claimed", attempt
+        return None
+
+    def suits(self, sender: bytes, job: ModelJob, attempt: Attempt, gpu_id: bytes | None) -> str | None:
+        """Whether a GPU may do a job, and its owner has the collateral."""
+        if gpu_id is None:
+            return "job_not_eligible"
+        if gpu_id not in self.gpus:
+            return "not_found"
+        gpu, wanted = self.gpus[gpu_id], job.wanted
+        if gpu.owner != sender:
+            return "not_authorized"
+        if gpu.status != "active":
+            return "gpu_unavailable"
+        if wanted.model not in ("", gpu.hardware.model) or wanted.region not in ("", gpu.hardware.region):
+            return "job_not_eligible"
+        if gpu.hardware.memory_mb < wanted.minimum_memory_mb or gpu.hardware.cuda_cores < wanted.minimum_cuda_cores:
+            return "job_not_eligible"
+        if self.taken((gpu_id,), attempt.began, attempt.until):
+            return "booking_conflict"
+        attempt.slice = min(ceil(Fraction(job.left * job.price, 10)), self.parameters.collateral_per_gpu)
+        return "insufficient_collateral" if self.free(sender) < attempt.slice else None
+
+    def do_job_share_payload(self, sender: bytes, action: SharePayload) -> str | None:
+        if error := self.as_renter(sender, action.job, "claimed"):
+            return error
+        job = self.jobs[action.job]
+        job.state = "payload_shared"
+        if job.attempt:
+            job.attempt.deadline_live = self.live + job.seconds * 1_000
+        return None
+
+    def do_job_receipt(self, sender: bytes, action: AddReceipt) -> str | None:
+        receipt = action.receipt
+        if error := self.as_claimer(sender, receipt.job, "payload_shared"):
+            return error
+        job = self.jobs[receipt.job]
+        attempt = job.attempt
+        if attempt is None:
+            return "not_authorized"
+        continues = receipt.sequence == attempt.receipts + 1 and receipt.previous_hash == attempt.last
+        within = attempt.total <= receipt.units_total <= job.left
+        timely = attempt.began <= receipt.started_ms <= receipt.ended_ms <= self.now
+        if job.unit == Unit.GPU_SECOND:
+            within = within and receipt.units_total * 1_000 <= receipt.ended_ms - attempt.began
+        if not (continues and within and timely):
+            return "receipt_refused"
+        attempt.receipts, attempt.last, attempt.total = receipt.sequence, receipt_hash(receipt), receipt.units_total
+        if receipt.final:
+            gpu, attempt.gpu = attempt.gpu, None
+            job.state, job.ended = "delivered", self.now
+            job.accept_live = self.live + self.parameters.dispute_window_seconds * 1_000
+            self.vacated(*([gpu] if gpu else []))
+        return None
+
+    def do_job_accept(self, sender: bytes, action: AcceptJob) -> str | None:
+        if error := self.as_renter(sender, action.job, "payload_shared", "delivered"):
+            return error
+        job = self.jobs[action.job]
+        if job.attempt is None or job.attempt.last == NO_RECEIPT:
+            return "receipt_refused"
+        if job.attempt.last != action.receipt_hash:
+            return "receipt_superseded"
+        if job.state == "delivered":
+            self.finish_job(job)
+        else:
+            self.pay_units(job, job.attempt.total)
+            job.attempt.accepted = job.attempt.total
+        return None
+
+    def do_job_fail(self, sender: bytes, action: FailJob) -> str | None:
+        if error := self.as_claimer(sender, action.job, "claimed", "payload_shared"):
+            return error
+        job = self.jobs[action.job]
+        if job.attempt:
+            self.give_up(job, job.attempt, job.attempt.slice // 2)
+        return None
+
+    def do_job_cancel(self, sender: bytes, action: CancelJob) -> str | None:
+        if error := self.as_renter(sender, action.job, "open"):
+            return error
+        self.over(self.jobs[action.job], "cancelled")
+        return None
+
+
+@dataclass
+class ModelReview:
+    author: bytes
+    provider: bytes
+    rating: int
+    paid: int
+    replied: bool = False
+
+
+@dataclass
+class Reviews(Jobs):
+    reviews: dict[bytes, ModelReview] = field(default_factory=dict)
+
+    def do_review_submit(self, sender: bytes, action: SubmitReview) -> str | None:
+        booking, job = self.bookings.get(action.subject), self.current_job(action.subject)
+        if booking is not None:
+            party, paid, ended = booking.renter, booking.paid if booking.state == "closed" else 0, booking.ended
+            provider = booking.provider
+        elif job is not None:
+            party, paid, ended = job.renter, job.paid if job.state == "accepted" else 0, job.ended
+            provider = job.attempt.provider if job.attempt else b""
+        else:
+            return "not_found"
+        if sender != party or paid == 0 or action.subject in self.reviews:
+            return "not_eligible_to_review"
+        if self.live >= self.live_at(ended) + self.parameters.review_window_seconds * 1_000:
+            return "not_eligible_to_review"
+        self.reviews[action.subject] = ModelReview(sender, provider, action.rating, paid)
+        return None
+
+    def do_review_reply(self, sender: bytes, action: ReplyToReview) -> str | None:
+        review = self.reviews.get(action.subject)
+        if review is None:
+            return "not_found"
+        if review.provider != sender:
+            return "not_authorized"
+        if review.replied:
+            return "already_replied"
+        review.replied = True
+        return None

@@ -1,0 +1,12 @@
+"""The second ledger: every family in one set of books."""
+
+from dataclasses import dataclass
+
+from tests.economy.accounts import Staking
+from tests.economy.jobs import Reviews
+from tests.economy.multisig import Multisigs
+
+
+@dataclass
+class Model(Staking, Reviews, Multisigs):
+    """All that the ledger knows, told a second time."""
