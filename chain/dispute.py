@@ -312,14 +312,12 @@ def cast(context: Context, dispute_id: bytes, dispute: Dispute, ballot: Ballot) 
     """Count a ballot; the last one of the electorate decides the dispute."""
     counted = replace(dispute, ballots=(*dispute.ballots, ballot))
     DISPUTES.put(context.view, dispute_id, counted)
-    names = [*subjects(dispute_id, counted), ("voter", counted.electorate[ballot.voter])]
-    context.emit(
-        "dispute.voted",
-        names,
-        renter_share=ballot.renter_share,
-        slash_share=ballot.slash_share,
-        fault=int(ballot.fault),
-    )
+    names = [
+        *subjects(dispute_id, counted),
+        ("voter", counted.electorate[ballot.voter]),
+        *_faulted(dispute, ballot.fault),
+    ]
+    context.emit("dispute.voted", names, renter_share=ballot.renter_share, slash_share=ballot.slash_share)
     complete = len(counted.ballots) == len(counted.electorate)
     return _decide(context, dispute_id, counted) if complete else counted
 
@@ -391,15 +389,6 @@ def _decide(context: Context, dispute_id: bytes, dispute: Dispute) -> Dispute:
     # First, so that whatever is brought up to date on the way finds it over.
     DISPUTES.put(context.view, dispute_id, done)
     schedule(context, Clock.LIVE, forget_live_ms, Subject.DISPUTE, dispute_id)
-    if done.ruling is not None:
-        context.emit(
-            "dispute.ruled",
-            subjects(dispute_id, done),
-            renter_share=done.ruling.renter_share,
-            slash_share=done.ruling.slash_share,
-            fault=int(done.ruling.fault),
-            votes=len(done.ballots),
-        )
     if is_lost_by_provider(done):
         note_dispute_lost(context.view, done.provider, _hardware(context.view, done))
     match done.kind:
@@ -414,10 +403,14 @@ def _decide(context: Context, dispute_id: bytes, dispute: Dispute) -> Dispute:
     lost = done.deposit - done.deposit_returned
     deposit.give_back(context, done.opener, done.deposit_returned, ("dispute", dispute_id))
     deposit.give_back(context, done.respondent, lost, ("dispute", dispute_id))
+    names, shares = subjects(dispute_id, done), {}
+    if done.ruling is not None:
+        names += _faulted(done, done.ruling.fault)
+        shares = {"renter_share": done.ruling.renter_share, "slash_share": done.ruling.slash_share}
     context.emit(
-        "dispute.closed",
-        subjects(dispute_id, done),
-        outcome=int(done.status),
+        f"dispute.{done.status.name.lower()}",
+        names,
+        **shares,
         claimed=done.earned,
         granted=done.gross,
         slashed=slashed,
@@ -425,6 +418,17 @@ def _decide(context: Context, dispute_id: bytes, dispute: Dispute) -> Dispute:
         deposit_to_respondent=lost,
     )
     return done
+
+
+def _faulted(dispute: Dispute, fault: Fault) -> list[tuple[str, bytes]]:
+    """Whose fault it is, for an event; nothing if it is nobody's."""
+    match fault:
+        case Fault.RENTER:
+            return [("at_fault", dispute.renter)]
+        case Fault.PROVIDER:
+            return [("at_fault", dispute.provider)]
+        case Fault.NOBODY:
+            return []
 
 
 def is_lost_by_provider(dispute: Dispute) -> bool:

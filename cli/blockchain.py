@@ -364,6 +364,7 @@ def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, s
     from chain.bank import Account
     from chain.booking import Booking
     from chain.crypto.address import format_address
+    from chain.dispute import Dispute
     from chain.escrow import Escrow
     from chain.inventory import Gpu
     from chain.job import Job
@@ -383,6 +384,7 @@ def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, s
         TableId.BIDS: Bid,
         TableId.JOBS: Job,
         TableId.REVIEWS: Review,
+        TableId.DISPUTES: Dispute,
         TableId.MULTISIGS: Multisig,
         TableId.PROPOSALS: Proposal,
     }

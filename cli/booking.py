@@ -27,7 +27,7 @@ from cli.resolving import booking_id
 from cli.types import AMOUNT, DURATION, HOURS, ID
 from cli.writing import Sent, write
 
-STATUSES = ("reserved", "active", "closing", "closed", "cancelled", "no_show", "provider_cancelled")
+STATUSES = ("reserved", "active", "closing", "disputed", "closed", "cancelled", "no_show", "provider_cancelled")
 LONGEST_ACCESS = 976
 """Bytes of access details: what a sealed box of 1,024 bytes holds."""
 
@@ -101,7 +101,7 @@ def outcome_table(quote: Any) -> str:
 
 @booking.command("list")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those.")
-@click.option("--open", "open_only", is_flag=True, help="Only reserved, active or closing ones.")
+@click.option("--open", "open_only", is_flag=True, help="Only reserved, active, closing or disputed ones.")
 @click.option("--as", "role", type=click.Choice(["renter", "provider"]), help="Only where you are that.")
 @click.option("--account", metavar="ADDRESS|WALLET", help="Of another account.")
 @click.option("--all", "everyone", is_flag=True, help="Of everyone.")
@@ -183,6 +183,8 @@ def _booking_lines(view: Any) -> list[tuple[str, str]]:
         lines.append(("time left", duration(view.seconds_left)))
     if record["ended_ms"]:
         lines.append(("ended", local_time(record["ended_ms"])))
+    if record["dispute"]:
+        lines.append(("dispute", record["dispute"]))
     if view.payment_in_seconds is not None:
         lines.append(("last payment in", duration(view.payment_in_seconds)))
     lines += [

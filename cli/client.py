@@ -8,6 +8,7 @@ import click
 
 from cli import payloads
 from cli.context import Application
+from cli.disputes import TEXT, open_dispute
 from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
 from cli.jobs import UNITS, list_options, read_content, settled_lines, show_job, show_jobs
@@ -191,6 +192,15 @@ def accept(app: Application, job: str) -> None:
     action = AcceptJob(bytes.fromhex(chosen), bytes.fromhex(claim["last_receipt"]))
     summary = [("units delivered", f"{claim['units_total']:,}")]
     write(app, [action], summary=summary, report=lambda sent: settled_lines(sent, chosen))
+
+
+@client.command(writes=True)
+@click.argument("job", type=ID)
+@TEXT
+@application
+def dispute(app: Application, job: str, text: str) -> None:
+    """Contest a delivered job of yours before it is accepted: what is unpaid of it is frozen, for a deposit."""
+    open_dispute(app, _own_job(app, job), text)
 
 
 @client.command()

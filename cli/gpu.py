@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli import booking, listing
+from cli import booking, disputes, listing
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
@@ -40,7 +40,7 @@ def gpu() -> None:
     """List, find, book and use GPUs."""
 
 
-for _command in (listing.register, listing.update, listing.maintenance, booking.extend):
+for _command in (listing.register, listing.update, listing.maintenance, booking.extend, disputes.challenge):
     gpu.add_command(_command)
 
 
@@ -151,7 +151,7 @@ def details_(app: Application, which: str) -> None:
         ("CUDA version", hardware["cuda_version"] or "-"),
         ("region", hardware["region"] or "-"),
         ("attributes", ", ".join(hardware["attributes"]) or "-"),
-        ("hardware hash", f"{hardware['hardware_hash']} (self-declared)"),
+        ("hardware hash", f"{hardware['hardware_hash']} ({_trust(view.gpu)})"),
         ("price", f"{amount(terms['price_per_hour'])} an hour (terms version {terms['version']})"),
         ("bookings", f"{duration(terms['minimum_seconds'])} to {duration(terms['maximum_seconds'])}"),
         ("ahead", f"at most {duration(terms['horizon_seconds'])}"),
@@ -167,6 +167,13 @@ def details_(app: Application, which: str) -> None:
         ("registered", f"at height {view.gpu['registered_height']}"),
     ]
     app.show(found, lambda: details(lines))
+
+
+def _trust(record: Any) -> str:
+    """What is known of the hardware beyond what its owner says."""
+    if record["refuted"]:
+        return "refuted by a challenge"
+    return f"self-declared, challenged in {short(record['challenge'])}" if record["challenge"] else "self-declared"
 
 
 @gpu.command(writes=True)

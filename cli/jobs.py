@@ -9,7 +9,17 @@ from cli.errors import BadInput
 from cli.output import Column, Pairs, amount, brief_time, details, duration, local_time, number, short, table, zoned
 from cli.writing import Sent
 
-STATUSES = ("open", "claimed", "payload_shared", "delivered", "accepted", "cancelled", "expired")
+STATUSES = (
+    "open",
+    "claimed",
+    "payload_shared",
+    "delivered",
+    "accepted",
+    "disputed",
+    "closed",
+    "cancelled",
+    "expired",
+)
 UNITS = {"gpu_second": "GPU-second", "token": "token", "item": "item"}
 
 
@@ -91,6 +101,8 @@ def job_lines(found: Any) -> list[tuple[str, str]]:
             ("receipts", str(claim["receipts"])),
             ("collateral", amount(claim["collateral"])),
         ]
+    if job["dispute"]:
+        lines.append(("dispute", job["dispute"]))
     if job["ended_ms"]:
         lines.append(("ended", local_time(job["ended_ms"])))
     if escrow is not None:

@@ -1,4 +1,4 @@
-"""`aitbc marketplace`: the groups gpu, booking, request, bid and review, and what one asks before booking."""
+"""`aitbc marketplace`: the groups gpu, booking, request, bid, dispute and review, and what one asks before booking."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import click
 
 from cli.booking import booking, duration_options, seconds_of
 from cli.context import Application
+from cli.disputes import dispute
 from cli.errors import AmbiguousId, NothingFound
 from cli.framework import DefaultGroup, Group, application
 from cli.gpu import gpu, rating_line
@@ -24,6 +25,7 @@ def marketplace() -> None:
 marketplace.add_command(gpu)
 marketplace.add_command(booking)
 marketplace.add_command(request)
+marketplace.add_command(dispute)
 marketplace.add_command(bid)
 
 

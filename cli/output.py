@@ -199,7 +199,8 @@ def number(base_units: str | int) -> str:
 
 _MONEY = frozenset(
     "amount stake locked collateral collateral_freed price_per_hour rate cost saved"
-    " gross net fee refund forfeited paid payment".split()
+    " gross net fee refund forfeited paid payment deposit"
+    " disputed earned claimed granted slashed deposit_to_opener deposit_to_respondent".split()
 )
 
 
@@ -208,7 +209,12 @@ def event_amounts(pairs: Iterable[dict[str, str]]) -> str:
     told = []
     for pair in pairs:
         name, value = pair["name"], pair["value"]
-        shown = local_time(int(value)) if name.endswith("_ms") else amount(value) if name in _MONEY else value
+        if name.endswith("_ms"):
+            shown = local_time(int(value))
+        elif name.endswith("_share"):
+            shown = share(int(value))
+        else:
+            shown = amount(value) if name in _MONEY else value
         told.append(f"{name.removesuffix('_ms').replace('_', ' ')} {shown}")
     return ", ".join(told)
 

@@ -88,6 +88,30 @@ def request_id(app: Application, text: str, **only: Any) -> str:
     return _single("request", text, found, _tell_request, "`aitbc marketplace request list` shows the open requests.")
 
 
+def dispute_id(app: Application, text: str, **only: Any) -> str:
+    """The dispute whose id begins so, or the latest about the booking, job or GPU that is meant.
+
+    Args:
+        only: narrows the list that is searched.
+    """
+    if len(text) == FULL:
+        from wallet.client import RpcError
+
+        named = app.client().batch([("dispute.get", {"dispute": text})])[0]
+        if not isinstance(named, RpcError):
+            return text
+        found = list(app.call("dispute.list", subject=text, limit=1).items)
+        if not found:
+            raise named
+        return str(found[0].id)
+    listed = list(pages(app, "dispute.list", **only))
+    found = [view for view in listed if view.id.startswith(text)]
+    if not found:
+        about = {str(view.dispute["subject"]): view for view in reversed(listed)}
+        found = [view for subject, view in about.items() if subject.startswith(text)]
+    return _single("dispute", text, found, _tell_dispute, "`aitbc marketplace dispute list` shows the disputes.")
+
+
 def transaction_id(app: Application, text: str) -> str:
     """The transaction whose id begins so, among those of the acting wallet."""
     if len(text) == FULL:
@@ -132,6 +156,10 @@ def _tell_booking(view: Any) -> str:
 def _tell_request(view: Any) -> str:
     wanted = view.request["gpu_filter"]["model"] or "any model"
     return f"{view.id}  {wanted}  until {local_time(view.request['expires_ms'])}"
+
+
+def _tell_dispute(view: Any) -> str:
+    return f"{view.id}  {view.status}  about {view.dispute['kind']} {view.dispute['subject']}"
 
 
 def _tell_job(view: Any) -> str:

@@ -85,6 +85,7 @@ BidRecord = Annotated[Json, RecordOf("chain.request", "Bid")]
 JobRecord = Annotated[Json, RecordOf("chain.job", "Job")]
 ReceiptRecord = Annotated[Json, RecordOf("chain.job", "Receipt")]
 ReviewRecord = Annotated[Json, RecordOf("chain.actions.reviews", "Review")]
+DisputeRecord = Annotated[Json, RecordOf("chain.dispute", "Dispute")]
 MultisigRecord = Annotated[Json, RecordOf("chain.actions.multisig", "Multisig")]
 ProposalRecord = Annotated[Json, RecordOf("chain.actions.multisig", "Proposal")]
 

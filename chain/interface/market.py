@@ -30,6 +30,9 @@ from chain.interface.common import (
     ReviewRecord,
 )
 
+BookingStatusName = Literal[
+    "reserved", "active", "closing", "disputed", "closed", "cancelled", "no_show", "provider_cancelled"
+]
 GpuOrder = Literal["price", "-price", "memory", "-memory", "cores", "-cores", "registered", "-registered"]
 
 
@@ -248,11 +251,9 @@ class BookingListParams:
     renter: AddressText | None = None
     provider: AddressText | None = None
     gpu: HashHex | None = None
-    status: Literal["reserved", "active", "closing", "closed", "cancelled", "no_show", "provider_cancelled"] | None = (
-        None
-    )
+    status: BookingStatusName | None = None
     open: bool = False
-    """Only reserved, active or closing ones."""
+    """Only reserved, active, closing or disputed ones."""
     limit: Limit = DEFAULT_PAGE
     cursor: Cursor | None = None
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.interface.common import Json, NoParams
+from chain.interface.disputes import DisputeDetails, DisputeList, DisputeListParams, DisputeParams
 from chain.interface.ledger import (
     AccountParams,
     AccountView,
@@ -121,6 +122,8 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("job.list", JobListParams, JobList, "Jobs, newest first."),
     ("job.receipts", ReceiptsParams, Receipts, "The receipts of a job, newest first."),
     ("review.list", ReviewListParams, Reviews, "Reviews, newest first."),
+    ("dispute.get", DisputeParams, DisputeDetails, "A dispute as of now, with what was said and voted."),
+    ("dispute.list", DisputeListParams, DisputeList, "Disputes, newest first."),
     ("stake.get", AccountParams, StakeView, "The stake of an account, its rewards and what is unbonding."),
     ("stake.list", StakeListParams, Stakers, "Who has staked, the largest first."),
     ("multisig.get", MultisigParams, MultisigDetails, "A multisig account."),

@@ -136,6 +136,7 @@ class ProofRecordParams:
         "bid",
         "job",
         "review",
+        "dispute",
         "multisig",
         "proposal",
     ]

@@ -12,6 +12,7 @@ from chain.actions.multisig import MULTISIGS, PROPOSALS, Multisig, Proposal
 from chain.actions.reviews import REVIEWS, Review
 from chain.bank import ACCOUNTS, Account
 from chain.booking import BOOKINGS, Booking
+from chain.dispute import DISPUTES, Dispute
 from chain.errors import NotFound
 from chain.escrow import ESCROWS, Escrow
 from chain.inventory import GPUS, Gpu
@@ -40,6 +41,7 @@ TABLES: dict[str, tuple[Table[Any], type[Any]]] = {
     "bid": (BIDS, Bid),
     "job": (JOBS, Job),
     "review": (REVIEWS, Review),
+    "dispute": (DISPUTES, Dispute),
     "multisig": (MULTISIGS, Multisig),
     "proposal": (PROPOSALS, Proposal),
 }

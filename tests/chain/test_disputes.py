@@ -516,16 +516,36 @@ class TestAfterwards:
         court.respond(court.renter, dispute_id)
         last = [court.vote(judge, dispute_id, 2_500, 10_000) for judge in range(3)][-1]
         events = {event.kind: event for event in last.events}
-        told = ["dispute.voted", "dispute.ruled", "booking.closed", "dispute.closed"]
+        told = ["dispute.voted", "booking.closed", "dispute.ruled"]
         assert [event.kind for event in last.events if ("booking", stage.booking) in event.subjects] == told
         dispute, escrow = court.dispute(dispute_id), court.escrow(stage.booking)
         closed = dict(events["booking.closed"].amounts)
         assert closed["gross"] == dispute.gross == escrow.gross
         assert closed["refund"] == (dispute.earned - dispute.paid) * 2_500 // 10_000
         assert closed["forfeited"] == SLICE
-        money = dict(events["dispute.closed"].amounts)
-        assert (money["deposit_to_opener"], money["deposit_to_respondent"]) == (COIN * 3 // 4, COIN // 4)
-        assert dict(events["dispute.ruled"].amounts)["votes"] == 3
+        assert dict(events["dispute.ruled"].amounts) == {
+            "renter_share": 2_500,
+            "slash_share": 10_000,
+            "claimed": dispute.earned,
+            "granted": dispute.gross,
+            "slashed": SLICE,
+            "deposit_to_opener": COIN * 3 // 4,
+            "deposit_to_respondent": COIN // 4,
+        }
+        for kind in ("dispute.voted", "dispute.ruled"):
+            assert ("at_fault", court.provider.address) in events[kind].subjects
+
+    @pytest.mark.parametrize("answered", [False, True])
+    def test_how_it_ended_is_the_kind_of_the_last_event(self, answered: bool) -> None:
+        stage = Stage()
+        court, dispute_id = stage.court, stage.open(by_provider=True)
+        if answered:
+            court.respond(court.renter, dispute_id)
+            court.vote(0, dispute_id, 0, 0, Fault.RENTER)
+        court.wait(court.dispute(dispute_id).deadline_live_ms - court.live_ms)
+        assert court.outcome is not None
+        told = [event.kind for event in court.outcome.system.events if ("dispute", dispute_id) in event.subjects]
+        assert told == ["deposit.returned", "dispute.undecided" if answered else "dispute.unanswered"]
 
     def test_the_record_is_paid_for_and_forgotten(self) -> None:
         """The opener pays for its bytes at its fullest, and gets that back when it leaves the state."""

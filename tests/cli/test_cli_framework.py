@@ -33,6 +33,7 @@ SAMPLES: dict[str, str] = {
     "value": "1",
     "which": "1",
     "kind": "inference",
+    "fault": "nobody",
 }
 
 
