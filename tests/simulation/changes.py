@@ -49,7 +49,7 @@ def changing(seed: int) -> Scenario:
     behaviours: tuple[str, ...] = ()
     if rng.random() < 0.6:
         tolerant = tolerated(sets, frozenset({size - 1}))
-        behaviours = (rng.choice((*BEHAVIOURS, GHOST)) if tolerant else GHOST,)
+        behaviours = (rng.choice((*BEHAVIOURS, "liar", GHOST)) if tolerant else GHOST,)
     return Scenario(
         seed=seed,
         size=size,
