@@ -29,6 +29,7 @@ from chain.interface.common import (
     ReceiptRecord,
     ReviewRecord,
 )
+from chain.interface.economy import ReputationView
 
 BookingStatusName = Literal[
     "reserved", "active", "closing", "disputed", "closed", "cancelled", "no_show", "provider_cancelled"
@@ -68,10 +69,14 @@ class RatingSummary:
     reviews: int
     average_hundredths: int | None
     """Mean rating times 100, floored; None without reviews."""
+    weighted_hundredths: int | None
+    """The same weighted by the market fees that were paid for what is rated; None if none was paid."""
     renters: int
     """Distinct reviewers."""
     fees: AmountText
     """Market fees paid on what was reviewed: what the ratings have cost."""
+    largest_share: int
+    """Basis points of the fees that one renter alone has paid, the one who paid most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,10 @@ class GpuDetails:
     """Windows that are not over, by start."""
     provider_profile: ProfileRecord | None
     rating: RatingSummary
+    """Of the device, by the reviews that are in the state."""
+    device: ReputationView
+    """Follows the hardware hash from one listing to the next."""
+    provider: ReputationView
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,21 @@ from typing import Any
 
 from chain.interface.common import Json, NoParams
 from chain.interface.disputes import DisputeDetails, DisputeList, DisputeListParams, DisputeParams
+from chain.interface.economy import (
+    Earnings,
+    MarketStats,
+    Offers,
+    OffersParams,
+    Orders,
+    OrdersParams,
+    Pricing,
+    PricingParams,
+    ReputationDetails,
+    ReputationParams,
+    Spending,
+    StatementParams,
+    StatsParams,
+)
 from chain.interface.ledger import (
     AccountParams,
     AccountView,
@@ -108,6 +123,8 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("account.get", AccountParams, AccountView, "Balance, sequence, stake and profile."),
     ("account.history", HistoryParams, History, "What concerned an account, newest first."),
     ("account.next_sequence", AccountParams, NextSequence, "The sequence for the next transaction."),
+    ("account.earnings", StatementParams, Earnings, "What an account earned in a period, by day and by deal."),
+    ("account.spending", StatementParams, Spending, "What an account spent in a period, by day and by deal."),
     ("gpu.list", GpuListParams, GpuList, "GPUs on the market, filtered and ordered."),
     ("gpu.get", GpuParams, GpuDetails, "One GPU with its provider and rating."),
     ("gpu.availability", AvailabilityParams, Availability, "Free and booked slots of a GPU."),
@@ -121,6 +138,11 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("job.get", JobParams, JobDetails, "A job as of now."),
     ("job.list", JobListParams, JobList, "Jobs, newest first."),
     ("job.receipts", ReceiptsParams, Receipts, "The receipts of a job, newest first."),
+    ("market.offers", OffersParams, Offers, "GPUs that a reservation would get, with what it would cost."),
+    ("market.stats", StatsParams, MarketStats, "The market in figures: GPUs, open deals, what was sold by day."),
+    ("market.pricing", PricingParams, Pricing, "Prices, occupancy and recommendation by model."),
+    ("market.orders", OrdersParams, Orders, "Bookings and standalone jobs as commercial orders, newest first."),
+    ("market.reputation", ReputationParams, ReputationDetails, "Reputation of a provider or device, with samples."),
     ("review.list", ReviewListParams, Reviews, "Reviews, newest first."),
     ("dispute.get", DisputeParams, DisputeDetails, "A dispute as of now, with what was said and voted."),
     ("dispute.list", DisputeListParams, DisputeList, "Disputes, newest first."),

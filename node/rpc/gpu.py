@@ -15,6 +15,7 @@ from node.rpc.context import Read
 from node.rpc.dispatch import Handler
 from node.rpc.handlers import aside, quick
 from node.rpc.pages import make_cursor, read_cursor, scan_records
+from node.rpc.reputation import device_reputation, provider_reputation
 from node.rpc.review import rating_of, reviews_page
 
 DAY_MS = 86_400_000
@@ -81,14 +82,14 @@ def view_of(read: Read, gpu_id: bytes, gpu: Gpu) -> api.GpuView:
     )
 
 
-class _Filter:
+class GpuFilter:
     """The filters of a list that need the record alone."""
 
     def __init__(self, read: Read, params: api.GpuListParams) -> None:
         self._read = read
         self._params = params
         self._provider = None if params.provider is None else read.address(params.provider)
-        self._model = _pattern(params.model)
+        self._model = pattern(params.model)
         self._region = None if params.region is None else params.region.casefold()
         self._price_max = None if params.price_max is None else int(params.price_max)
 
@@ -112,7 +113,7 @@ class _Filter:
         return status is GpuStatus.ACTIVE if self._params.available else status is not GpuStatus.RETIRED
 
 
-def _pattern(text: str | None) -> Pattern[str] | None:
+def pattern(text: str | None) -> Pattern[str] | None:
     """The pattern of a file name; brackets mean themselves, and stars are merged so that matching stays quick."""
     if text is None:
         return None
@@ -123,7 +124,7 @@ def _pattern(text: str | None) -> Pattern[str] | None:
 
 def list_gpus(read: Read, params: api.GpuListParams) -> api.GpuList:
     """Filter, order, then go through the order until the page is full; the calendar is asked last."""
-    wanted = _Filter(read, params)
+    wanted = GpuFilter(read, params)
     descending, order = params.order.startswith("-"), _ORDERS[params.order.removeprefix("-")]
     sign = -1 if descending else 1
     provider = None if params.provider is None else read.address(params.provider)
@@ -160,6 +161,8 @@ def get(read: Read, params: api.GpuParams) -> api.GpuDetails:
         maintenance=_windows(read, gpu),
         provider_profile=read.show(profile.profile) if profile else None,
         rating=rating_of(read, hardware=gpu.hardware.hardware_hash),
+        device=device_reputation(read, gpu.hardware.hardware_hash),
+        provider=provider_reputation(read, gpu.owner),
     )
 
 

@@ -3,6 +3,7 @@
 from chain import interface as api
 from chain.actions.reviews import REVIEWS, ReplyToReview, Review, SubmitReview
 from chain.inventory import read_gpu
+from chain.queries.reputation import Raters, raters
 from node.rpc.account import Places
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
@@ -24,19 +25,25 @@ def _find(
     ]
 
 
-def _summary(found: Found) -> api.RatingSummary:
-    ratings = [review.rating for _, review in found]
+def _summary(found: Raters) -> api.RatingSummary:
     return api.RatingSummary(
-        reviews=len(ratings),
-        average_hundredths=100 * sum(ratings) // len(ratings) if ratings else None,
-        renters=len({review.author for _, review in found}),
-        fees=str(sum(review.fee for _, review in found)),
+        reviews=found.reviews,
+        average_hundredths=found.rating_hundredths,
+        weighted_hundredths=found.weighted_hundredths,
+        renters=found.renters,
+        fees=str(found.fees),
+        largest_share=found.largest_share,
     )
 
 
 def rating_of(read: Read, *, hardware: bytes) -> api.RatingSummary:
     """The ratings of a device; they follow the hardware hash from one listing to the next."""
-    return _summary(_find(read, hardware=hardware))
+    return _summary(raters(reviews_of(read, hardware=hardware)))
+
+
+def reviews_of(read: Read, *, hardware: bytes | None = None, provider: bytes | None = None) -> list[Review]:
+    """The reviews of a device or of a provider that are in the state."""
+    return [review for _, review in _find(read, hardware=hardware, provider=provider)]
 
 
 def reviews_page(
@@ -53,7 +60,7 @@ def reviews_page(
     page, following = newest_first(found, lambda review: review.time_ms, cursor, limit)
     return api.Reviews(
         as_of=read.as_of,
-        rating=_summary(found),
+        rating=_summary(raters(review for _, review in found)),
         items=tuple(
             api.ReviewView(
                 subject.hex(),
