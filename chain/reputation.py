@@ -21,7 +21,7 @@ class Reputation:
     completed: Unsigned64 = 0
     """Bookings that ran to their end."""
     released: Unsigned64 = 0
-    """Bookings that their renter left early."""
+    """Bookings that were left early, or that a dispute ended."""
     cancelled: Unsigned64 = 0
     """Bookings that their renter gave up before the start."""
     no_shows: Unsigned64 = 0

@@ -280,7 +280,7 @@ class AcceptBid(Action):
         refund, bidders = _close(context, self.request, request)
         booking_id = reservation.reserve(context, request.renter, plan, request.sealing_key)
         names = [*bid_subjects(self.request, request, self.provider), ("booking", booking_id), *bidders]
-        context.emit("request.bid_accepted", names, cost=plan.cost, saved=refund - plan.cost)
+        context.emit("request.bid_accepted", names, refund=refund, cost=plan.cost, saved=refund - plan.cost)
 
 
 @record(version=1)

@@ -55,6 +55,7 @@ def flows(account: bytes, event: Event) -> Counter[str]:
         found.update(gross=gross, fee=amounts["fee"], net=amounts["net"], penalties_paid=amounts["forfeited"])
     if "renter" in roles:
         found.update(paid=gross, locked=amounts["locked"], refunded=amounts["refund"])
+    if roles & {"renter", "challenger"}:
         found.update(penalties_received=amounts["forfeited"])
     match event.kind:
         case "stake.rewards_claimed":

@@ -110,8 +110,8 @@ def job_order(context: Context, job_id: bytes) -> Order:
 
 
 def _earned(job: Job, escrow: Escrow) -> int:
-    """What was reported while it runs, what was paid once it is over."""
-    if job.claim is None or job.status not in (*HELD, JobStatus.DELIVERED):
+    """What was reported until it is over, what was paid then."""
+    if job.claim is None or job.status not in (*HELD, JobStatus.DELIVERED, JobStatus.DISPUTED):
         return escrow.gross
     return (job.units_done + job.claim.units_total) * job.unit_price
 

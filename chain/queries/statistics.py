@@ -48,7 +48,7 @@ def statistics(
             open_bookings[booking.status.name.lower()] += 1
             renters.add(booking.renter)
     for job in jobs:
-        if job.status in (JobStatus.OPEN, *HELD, JobStatus.DELIVERED):
+        if job.status in (JobStatus.OPEN, *HELD, JobStatus.DELIVERED, JobStatus.DISPUTED):
             open_jobs[job.status.name.lower()] += 1
             renters.add(job.renter)
     return Statistics(statuses, models, len(providers), len(renters), open_bookings, open_jobs, sold_by_day(trades))

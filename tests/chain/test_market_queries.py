@@ -29,10 +29,11 @@ from chain.schema import COIN
 from chain.trades import DAY_MS, HOUR_MS, TRADES, Trades, price_step, trade_key
 from chain.transaction import Transaction
 from chain.transition import BlockOutcome
+from tests.bidding import Bidding
 from tests.chain.test_jobs import Workshop
 from tests.chain.test_reputation import deal
 from tests.economy import run
-from tests.ledger import GENESIS_TIME_MS, Ledger, Person
+from tests.ledger import GENESIS_TIME_MS, Ledger, Person, subject
 from tests.market import PRICE, SALT, UNHURRIED, Market, altered, clog, hardware, terms
 
 MODEL = "RTX 4090"
@@ -393,6 +394,18 @@ class TestStatements:
         }
         assert found.total == expected
         assert found.days == {1: expected}
+
+    def test_a_request_that_became_a_booking_was_locked_twice_and_refunded_once(self) -> None:
+        market = Bidding()
+        opened = market.do(market.renter, market.request_action())
+        request = subject(opened, "request.opened", "request")
+        market.bid(request, market.provider, 2 * COIN)
+        accepted = market.do(market.renter, market.acceptance(request, market.provider))
+        found: Counter[str] = Counter()
+        for each in (*opened.events, *accepted.events):
+            found.update(flows(market.renter.address, each))
+        assert (found["locked"], found["refunded"]) == (5 * COIN, 3 * COIN)
+        assert found["deposits_taken"] == found["deposits_returned"] > 0
 
     @pytest.mark.parametrize(("from_ms", "until_ms", "fees"), [(10, 20, 2), (11, 20, 0), (10, 21, 6), (9, 9, 0)])
     def test_the_period_is_half_open(self, from_ms: int, until_ms: int, fees: int) -> None:
