@@ -32,7 +32,8 @@ from chain.transition import BlockOutcome
 from tests.bidding import Bidding
 from tests.chain.test_jobs import Workshop
 from tests.chain.test_reputation import deal
-from tests.economy import run
+from tests.economy.choices import BOOKING_FAMILIES
+from tests.economy.world import run
 from tests.ledger import GENESIS_TIME_MS, Ledger, Person, subject
 from tests.market import PRICE, SALT, UNHURRIED, Market, altered, clog, hardware, terms
 
@@ -415,13 +416,14 @@ class TestStatements:
     def test_a_statement_explains_every_change_of_a_balance(self, rng: random.Random) -> None:
         """In a random economy: what flowed, and what was staked, is the whole difference."""
         seed = rng.randrange(1 << 32)
-        print(f"replay: python -m tests.economy {seed} 130")
-        lived = run(seed, 130, wealth=10**5 * COIN)
+        print(f"replay: run({seed}, 130, wealth=10**5 * COIN, families=BOOKING_FAMILIES)")
+        lived = run(seed, 130, wealth=10**5 * COIN, families=BOOKING_FAMILIES)
         view = lived.ledger.view
         for person in lived.people:
             occurrences, staked = history(lived.history, person)
             found = statement(person.address, occurrences, 0, 1 << 53).total
-            earned = found["net"] + found["refunded"] + found["penalties_received"] + found["received"]
+            earned = found["net"] + found["rewards"] + found["refunded"]
+            earned += found["penalties_received"] + found["received"]
             spent = found["locked"] + found["transaction_fees"] + found["sent"]
             change = earned - spent + found["deposits_returned"] - found["deposits_taken"] - staked
             assert lived.ledger.balance(person) == 10**5 * COIN + change
