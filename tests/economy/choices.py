@@ -30,6 +30,7 @@ Attempted = tuple[bytes, Action]
 FAMILIES = {
     "account": 2,
     "stake": 1,
+    "reward": 1,
     "listing": 3,
     "chore": 2,
     "reserve": 6,
@@ -93,13 +94,14 @@ class Choices:
     def stake(self) -> Attempted:
         rng = self.rng
         lock = rng.choice((0, 0, 0, 100))
-        if rng.random() < 0.3:
-            return self.anybody(), ClaimRewards()
         sender = self.anybody()
         free = self.model.free(sender)
         removed = rng.choice((rng.randint(1, 60 * COIN), free if 0 < free < 10_000 * COIN else 1))
         actions = (AddStake(rng.randint(1, 40 * COIN), lock), RemoveStake(removed))
         return sender, rng.choice(actions)
+
+    def reward(self) -> Attempted:
+        return self.anybody(), ClaimRewards()
 
     def listed(self) -> list[bytes]:
         rng = self.rng
