@@ -157,7 +157,7 @@ def require_unbound(view: View, parameters: Parameters, epoch: int, account: byt
     """Raise AuthorityStakeLocked if a stake of `left` base units is less than the account must keep."""
     bound = stake_bound(view, parameters, epoch, account)
     if left < bound:
-        raise AuthorityStakeLocked(account=account, needed=bound, left=left)
+        raise AuthorityStakeLocked(account=account, needed=bound, available=left)
 
 
 def ready_bytes(chain_id: str, operator: bytes, epoch: int, node_key: bytes, bls_key: bytes) -> bytes:

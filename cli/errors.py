@@ -20,7 +20,9 @@ INTERRUPTED = 130
 
 _AMOUNTS = frozenset(("needed", "available", "offered", "cost", "max_cost", "rate", "most_expensive", "balance"))
 """Data of errors that are base units, unless the error counts something else."""
-_NOT_MONEY = frozenset(("execution_weight_too_low", "not_authorized", "wrong_booking_status", "wrong_job_status"))
+_NOT_MONEY = frozenset(
+    ("execution_weight_too_low", "measure_impossible", "not_authorized", "wrong_booking_status", "wrong_job_status")
+)
 _LOCKED_NAMES = frozenset(
     (
         "wrong_passphrase",

@@ -17,6 +17,7 @@ GROUPS = {
     "client": "Have jobs done: submit, follow, accept.",
     "miner": "Provide GPUs: register, take jobs, deliver, earn.",
     "blockchain": "Blocks, transactions, nodes, supply, proofs.",
+    "governance": "What authorities vote on: themselves, parameters, the treasury.",
     "genesis": "Build and check the file that a network starts from.",
     "localnet": "Run several nodes on this machine, break and watch them.",
 }

@@ -112,6 +112,15 @@ def dispute_id(app: Application, text: str, **only: Any) -> str:
     return _single("dispute", text, found, _tell_dispute, "`aitbc marketplace dispute list` shows the disputes.")
 
 
+def measure_id(app: Application, text: str) -> str:
+    """The open or passed measure whose id begins so."""
+    if len(text) == FULL:
+        return text
+    found = [view for view in pages(app, "governance.list") if view.id.startswith(text)]
+    hint = "`aitbc governance list` shows them; an executed, rejected or expired one is gone."
+    return _single("measure", text, found, _tell_measure, hint)
+
+
 def transaction_id(app: Application, text: str) -> str:
     """The transaction whose id begins so, among those of the acting wallet."""
     if len(text) == FULL:
@@ -160,6 +169,11 @@ def _tell_request(view: Any) -> str:
 
 def _tell_dispute(view: Any) -> str:
     return f"{view.id}  {view.status}  about {view.dispute['kind']} {view.dispute['subject']}"
+
+
+def _tell_measure(view: Any) -> str:
+    actions = ", ".join(str(action["action"]) for action in view.measure["actions"])
+    return f"{view.id}  {view.status}  {actions}"
 
 
 def _tell_job(view: Any) -> str:

@@ -16,6 +16,7 @@ from chain.interface import METHODS
 from chain.parameters import Parameters
 from chain.result import TransactionResult
 from chain.transaction import Transaction
+from genesis.specification import Specification
 from node.metrics import Metrics
 from node.network.peers import PeerInfo
 from node.rpc.context import RpcContext
@@ -46,9 +47,10 @@ class RpcNode:
         *,
         parameters: Parameters | None = None,
         stake: int = 0,
+        specification: Specification | None = None,
         **server: Any,
     ) -> None:
-        self.solo = Solo(path, people, parameters=parameters, stake=stake)
+        self.solo = Solo(path, people, specification=specification, parameters=parameters, stake=stake)
         self.submission = Submission(self.solo.mempool, self.solo.store, self.solo.verifier)
         self.peers: list[PeerInfo] = []
         self.evidence: list[ConflictingVotes] = []

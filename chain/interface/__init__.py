@@ -10,6 +10,7 @@ which block it holds.
 from chain.interface.common import *  # noqa: F403
 from chain.interface.disputes import *  # noqa: F403
 from chain.interface.economy import *  # noqa: F403
+from chain.interface.governance import *  # noqa: F403
 from chain.interface.ledger import *  # noqa: F403
 from chain.interface.market import *  # noqa: F403
 from chain.interface.methods import *  # noqa: F403

@@ -20,6 +20,17 @@ from chain.interface.economy import (
     StatementParams,
     StatsParams,
 )
+from chain.interface.governance import (
+    Candidates,
+    CandidatesParams,
+    ChangeableParameters,
+    ConvictionList,
+    ConvictionListParams,
+    MeasureDetails,
+    MeasureList,
+    MeasureListParams,
+    MeasureParams,
+)
 from chain.interface.ledger import (
     AccountParams,
     AccountView,
@@ -151,6 +162,11 @@ _LIST: tuple[tuple[str, type, Any, str], ...] = (
     ("multisig.get", MultisigParams, MultisigDetails, "A multisig account."),
     ("multisig.list", MultisigListParams, MultisigList, "Multisig accounts, of one member if given."),
     ("multisig.proposals", ProposalsParams, Proposals, "The open proposals of a multisig account."),
+    ("governance.get", MeasureParams, MeasureDetails, "A measure with its votes."),
+    ("governance.list", MeasureListParams, MeasureList, "Measures that are open, or passed and not executed."),
+    ("governance.parameters", NoParams, ChangeableParameters, "Which parameters can change, and how far now."),
+    ("governance.candidates", CandidatesParams, Candidates, "Authorities that wait to enter or to leave."),
+    ("governance.convictions", ConvictionListParams, ConvictionList, "Authorities convicted by evidence."),
     ("node.status", NoParams, NodeStatusView, "Where this node stands."),
     ("node.peers", NoParams, Peers, "Who this node is linked to."),
     ("node.health", NoParams, Health, "Whether this node is ready, and if not, why."),

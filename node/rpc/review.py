@@ -65,8 +65,10 @@ def reviews_page(
             api.ReviewView(
                 subject.hex(),
                 read.show(review),
-                _comment(read, subject, review.txid, SubmitReview),
-                None if review.reply_txid is None else _comment(read, subject, review.reply_txid, ReplyToReview),
+                None if review.hidden else _comment(read, subject, review.txid, SubmitReview),
+                None
+                if review.reply_txid is None or review.reply_hidden
+                else _comment(read, subject, review.reply_txid, ReplyToReview),
             )
             for subject, review in page
         ),

@@ -371,7 +371,7 @@ class TestStake:
         error, data = council.refused(officer, RemoveStake(STAKE - MINIMUM + 1))
         assert (error, data) == (
             "authority_stake_locked",
-            {"account": officer.address, "needed": MINIMUM, "left": MINIMUM - 1},
+            {"account": officer.address, "needed": MINIMUM, "available": MINIMUM - 1},
         )
         council.do(officer, RemoveStake(STAKE - MINIMUM))
         council.do(council.outsiders[0], RemoveStake(STAKE))
