@@ -69,7 +69,7 @@ def _propose(app: Application, actions: Sequence["Action"], expires: int, summar
         told = sent.amounts("governance.proposed")
         votes = f"{told['approvals']} of {told['needed']} with yours" if told else "-"
         data = {"measure": measure, "passed": passed}
-        return data, [("measure", measure or "-"), ("approvals", votes), ("status", "passed" if passed else "open")]
+        return data, [("measure", measure or "-"), ("approvals", votes), ("outcome", "passed" if passed else "open")]
 
     write(app, [action], summary=summary, report=report)
 
@@ -202,13 +202,13 @@ def vote(app: Application, which: str, reject: bool) -> None:
     def report(sent: Sent) -> tuple[dict[str, Any], Pairs]:
         told = sent.amounts("governance.voted")
         kinds = ("passed", "rejected", "revoked")
-        status = next((kind for kind in kinds if sent.subject(f"governance.{kind}", "measure")), view.status)
-        data: dict[str, Any] = {"measure": view.id, "approve": not reject, "status": status}
+        outcome = next((kind for kind in kinds if sent.subject(f"governance.{kind}", "measure")), view.status)
+        data: dict[str, Any] = {"measure": view.id, "approve": not reject, "outcome": outcome}
         if not told:
             return data, [("measure", view.id)]
         data |= {"approvals": told["approvals"], "rejections": told["rejections"], "needed": told["needed"]}
         tally = f"{told['approvals']} of {told['needed']} approvals, {told['rejections']} rejections"
-        return data, [("measure", view.id), ("votes", tally), ("status", status)]
+        return data, [("measure", view.id), ("votes", tally), ("outcome", outcome)]
 
     write(app, [VoteOnMeasure(bytes.fromhex(view.id), not reject)], summary=lines, report=report)
 

@@ -71,8 +71,8 @@ def reviews(app: Application, gpu: str, limit: int) -> None:
             short(each.review["author"]),
             number(each.review["paid"]),
             number(each.review["fee"]),
-            each.comment or "",
-            each.reply or "",
+            "(hidden by the authorities)" if each.review["hidden"] else each.comment or "",
+            "(hidden by the authorities)" if each.review["reply_hidden"] else each.reply or "",
         ]
         for each in view.items
     ]

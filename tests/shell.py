@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from chain.crypto.hashing import sha256
 from chain.parameters import Parameters
 from cli.context import Application
 from cli.main import aitbc
+from node.config import Timing
 from node.service import Node
 from tests.ledger import Person
 from tests.nodes import FAST, FAST_NETWORK, lay_out
@@ -24,19 +26,34 @@ UNHURRIED = Parameters(heartbeat_timeout_seconds=30 * 86_400, dispute_window_sec
 class RunningNode:
     """A node on its own event loop in a thread, so that commands may block as they do in a process of their own."""
 
-    def __init__(self, folder: Path, authorities: int = 1, parameters: Parameters = UNHURRIED) -> None:
-        """Args: authorities: of the network; only the first one runs, so with two nothing becomes final."""
-        people = [Person(name) for name in PEOPLE[:3]]
-        self.layout = lay_out(folder, authorities, people=people, parameters=parameters, timing=FAST)
+    def __init__(
+        self,
+        folder: Path,
+        authorities: int = 1,
+        *,
+        running: int = 1,
+        parameters: Parameters = UNHURRIED,
+        others: Sequence[Person] = (),
+        timing: Timing = FAST,
+    ) -> None:
+        """
+        Args:
+            authorities: of the network.
+            running: how many of them run: with one of two nothing becomes final. The first is the one to ask.
+            others: people with money beside the usual ones, operators among them.
+        """
+        people = [*(Person(name) for name in PEOPLE[:3]), *others]
+        self.layout = lay_out(folder, authorities, people=people, parameters=parameters, timing=timing)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="node", daemon=True)
         self.thread.start()
-        self.node = self.run(self._start())
+        self.nodes = [self.run(self._start(index)) for index in range(running)]
+        self.node = self.nodes[0]
         host, port = self.layout.configurations[0].rpc.listen
         self.url = f"http://{host}:{port}"
 
-    async def _start(self) -> Node:
-        node = Node(self.layout.configurations[0], network=FAST_NETWORK)
+    async def _start(self, index: int) -> Node:
+        node = Node(self.layout.configurations[index], network=FAST_NETWORK)
         await node.start()
         return node
 
@@ -44,7 +61,8 @@ class RunningNode:
         return asyncio.run_coroutine_threadsafe(awaitable, self.loop).result(30)
 
     def stop(self) -> None:
-        self.run(self.node.stop())
+        for node in self.nodes:
+            self.run(node.stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
         self.loop.close()
@@ -115,8 +133,13 @@ class Shell:
 def import_people(shell: Shell) -> None:
     """A wallet without a passphrase for each of the people."""
     for name in PEOPLE:
-        seed = shell.folder / f"{name}.seed"
-        seed.parent.mkdir(parents=True, exist_ok=True)
-        seed.write_text(sha256(f"test person {name}".encode()).hex())
-        done = shell("wallet", "import", name, "--seed-file", str(seed), "--no-passphrase")
-        assert done.code == 0, done.err
+        import_person(shell, name, name)
+
+
+def import_person(shell: Shell, person: str, wallet: str) -> None:
+    """A wallet without a passphrase for the person of this name."""
+    seed = shell.folder / f"{wallet}.seed"
+    seed.parent.mkdir(parents=True, exist_ok=True)
+    seed.write_text(sha256(f"test person {person}".encode()).hex())
+    done = shell("wallet", "import", wallet, "--seed-file", str(seed), "--no-passphrase")
+    assert done.code == 0, done.err

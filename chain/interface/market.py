@@ -391,9 +391,9 @@ class ReviewView:
     """Of the booking or job that is reviewed."""
     review: ReviewRecord
     comment: str | None
-    """None if it came in through a multisig account's proposal."""
+    """None if it came in through a multisig account's proposal, or if the authorities decided to hide it."""
     reply: str | None = None
-    """The provider's answer; None if there is none, or if it came in through a multisig account's proposal."""
+    """The provider's answer; None if there is none, or for the reasons above."""
 
 
 @dataclass(frozen=True, slots=True)

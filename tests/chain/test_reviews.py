@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from chain.actions.bookings import Cancel, ProviderCancel
-from chain.actions.reviews import REVIEWS, ReplyToReview, SubmitReview
+from chain.actions.reviews import REVIEWS, HideText, ReplyToReview, SubmitReview
 from chain.crypto.hashing import sha256
 from chain.errors import InvalidField
+from chain.governance import GOVERNANCE_ACCOUNT, run
 from chain.parameters import Parameters
 from chain.schema import decode_record, encode_record
 from tests.market import PRICE, UNHURRIED, Market, altered
@@ -171,3 +172,44 @@ class TestEligibility:
     def test_of_nothing(self) -> None:
         market = Market()
         assert market.refused(market.renter, SubmitReview(UNKNOWN, 5))[0] == "not_found"
+
+
+class TestHide:
+    """What a passed measure does; how one passes is tested with governance."""
+
+    def reviewed(self) -> tuple[Market, bytes]:
+        market = Market()
+        booking_id = closed(market)
+        market.do(market.renter, SubmitReview(booking_id, 1, "rude words"))
+        return market, booking_id
+
+    @pytest.mark.parametrize("reply", [False, True])
+    def test_the_text_goes_and_the_rating_stays(self, reply: bool) -> None:
+        market, booking_id = self.reviewed()
+        market.do(market.provider, ReplyToReview(booking_id, "ruder words"))
+        before = REVIEWS.get(market.view, booking_id)
+        assert before is not None
+        with market.system() as context:
+            run(context.acting_as(GOVERNANCE_ACCOUNT), [HideText(booking_id, reply)])
+            (event,) = context.events
+        after = REVIEWS.get(market.view, booking_id)
+        assert after == replace(before, hidden=not reply, reply_hidden=reply)
+        assert (event.kind, dict(event.amounts)) == ("review.text_hidden", {"reply": int(reply)})
+
+    def test_what_is_not_there(self) -> None:
+        market, booking_id = self.reviewed()
+        for action, kind in ((HideText(UNKNOWN), "review"), (HideText(booking_id, True), "reply")):
+            with market.system() as context:
+                failed = run(context.acting_as(GOVERNANCE_ACCOUNT), [action])
+            assert failed is not None
+            assert (failed[1].name, failed[1].data) == ("not_found", {"kind": kind, "id": action.subject})
+
+    def test_a_reply_can_still_be_given(self) -> None:
+        market, booking_id = self.reviewed()
+        with market.system() as context:
+            assert run(context.acting_as(GOVERNANCE_ACCOUNT), [HideText(booking_id)]) is None
+        market.do(market.provider, ReplyToReview(booking_id, "sorry"))
+        review = REVIEWS.get(market.view, booking_id)
+        assert review is not None
+        assert review.hidden
+        assert not review.reply_hidden

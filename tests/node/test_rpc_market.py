@@ -9,10 +9,11 @@ import pytest
 
 from chain.actions.accounts import Profile, SetProfile
 from chain.actions.bookings import Activate, Cancel, Confirm, Extend, ProviderCancel, Release, Reserve, Settle
+from chain.actions.governance import ProposeMeasure
 from chain.actions.gpus import EndMaintenance, RegisterGpu, SetMaintenance, UpdateGpu
 from chain.actions.jobs import AcceptJob, AddReceipt, ClaimJob, SharePayload, SubmitJob
 from chain.actions.multisig import CreateMultisig, ProposeActions, RejectProposal
-from chain.actions.reviews import ReplyToReview, SubmitReview
+from chain.actions.reviews import HideText, ReplyToReview, SubmitReview
 from chain.booking import BOOKINGS, BookingStatus
 from chain.crypto.ed25519 import PrivateKey
 from chain.inventory import read_gpu
@@ -442,6 +443,26 @@ async def test_reviews_show_comment_rating_and_what_was_paid(shop: Shop) -> None
     _, review = (await shop.call("review.list", gpu=gpu))["items"]
     assert (review["comment"], review["reply"]) == ("Fast, no surprises.", "Thank you.")
     assert review["review"]["reply_txid"]
+
+
+async def test_hidden_text_is_not_shown(tmp_path: Path) -> None:
+    operator = Person("operator 0")
+    parameters = altered(PATIENT, maximum_gap_ms=600_000, activation_grace_seconds=1_200, epoch_blocks=15)
+    people = (PROVIDER, RENTER, OTHER, operator)
+    async with Shop(tmp_path / "ledger", people, parameters=parameters, stake=1_000 * COIN) as shop:
+        gpu = await shop.list_gpu("a")
+        booking = bytes.fromhex(await shop.closed_booking(gpu))
+        await shop.do(RENTER, SubmitReview(booking, 1, "Rude words."))
+        await shop.do(PROVIDER, ReplyToReview(booking, "Ruder words."))
+        hiding = ProposeMeasure((HideText(booking), HideText(booking, True)), shop.solo.wall_ms + 3_600_000)
+        await shop.do(operator, hiding, fee=COIN)
+        for _ in range(15):
+            shop.solo.advance()
+        found = await shop.call("gpu.reviews", gpu=gpu)
+        (review,) = found["items"]
+        assert (review["comment"], review["reply"]) == (None, None)
+        assert (review["review"]["hidden"], review["review"]["reply_hidden"]) == (True, True)
+        assert (review["review"]["rating"], found["rating"]["average_hundredths"]) == (1, 100)
 
 
 async def test_provider_profile_comes_with_the_gpu(shop: Shop) -> None:
