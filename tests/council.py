@@ -28,6 +28,14 @@ class Officer(Person):
         super().__init__(f"operator {name}")
         self.authority, self.node_key, self.secret = make_authority(name)
 
+    @classmethod
+    def of(cls, person: Person, name: str) -> "Officer":
+        """Somebody as the operator of an authority with the keys of this name."""
+        officer = cls(name)
+        officer.name, officer.key, officer.address = person.name, person.key, person.address
+        officer.authority = replace(officer.authority, operator=person.address)
+        return officer
+
     def ready(self, chain_id: str, epoch: int) -> ReadyAuthority:
         """Its word that its node runs, signed with both keys."""
         return self.ready_with(self.authority, chain_id, epoch)

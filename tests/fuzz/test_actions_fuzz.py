@@ -14,22 +14,26 @@ from typing import Any
 import pytest
 
 from chain.action import ACTIONS, BlockContext, Clock, decode_action
+from chain.actions.evidence import SubmitEvidence
 from chain.actions.gpus import RetireGpu
 from chain.actions.multisig import MULTISIGS, PROPOSALS
 from chain.actions.reviews import REVIEWS
 from chain.actions.staking import AddStake
 from chain.bank import account
 from chain.booking import BOOKINGS, BookingStatus
+from chain.certificate import VoteKind
 from chain.codec import encode
 from chain.crypto.address import KEY
 from chain.crypto.ed25519 import PrivateKey
 from chain.crypto.hashing import sha256
 from chain.dispute import DISPUTES, DisputeStatus, Fault
 from chain.errors import InvalidBlock, LedgerError
+from chain.governance import MEASURES, GovernedAction
 from chain.invariants import check_all
 from chain.inventory import GPUS, GpuStatus
 from chain.job import JOBS, JobStatus
 from chain.maintenance import MAINTENANCE
+from chain.parameter_ranges import RANGES
 from chain.parameters import PARAMETERS as PARAMETERS_TABLE
 from chain.parameters import read_parameters
 from chain.request import BIDS, REQUESTS
@@ -53,12 +57,21 @@ from chain.state.view import MemoryReader, View
 from chain.transaction import Transaction, signing_bytes
 from chain.transition import BlockExecution, BlockOutcome, apply_block
 from tests.conftest import EXTENDED
+from tests.council import Officer
 from tests.ledger import Person
 from tests.market import SALT, Market, altered, commitment, hardware, rotation, terms
 from tests.records import example, mutate_fields
 
 BLOCKS = 4_000 if EXTENDED else 600
-PARAMETERS = altered(heartbeat_timeout_seconds=3_600, dispute_window_seconds=60, unbonding_seconds=30)
+PARAMETERS = altered(
+    heartbeat_timeout_seconds=3_600,
+    dispute_window_seconds=60,
+    unbonding_seconds=30,
+    epoch_blocks=25,
+    authority_minimum_stake=COIN,
+    treasury_delay_epochs=0,
+    ready_epochs=50,
+)
 LATE_BLOCKS = 2_000 if EXTENDED else 200
 MONEY = {"insufficient_funds", "insufficient_stake", "insufficient_collateral"}
 """Errors that depend on money which a deadline moves."""
@@ -87,6 +100,8 @@ class Arena:
         judges = (Person("judge"), Person("other"))
         self.market = Market(gpus=3, parameters=PARAMETERS, stake=3_000 * COIN, operators=judges)
         self.people: list[Person] = [self.market.provider, self.market.renter, self.market.other, judges[0]]
+        candidates = [Officer.of(person, person.name) for person in self.people]
+        self.officers = [*(Officer.of(person, str(index)) for index, person in enumerate(judges)), *candidates]
         for person in self.people:
             self.market.do(person, AddStake(1))
         self.view = self.market.view
@@ -154,6 +169,7 @@ class Arena:
             "booking": BOOKINGS,
             "job": JOBS,
             "proposal": PROPOSALS,
+            "measure": MEASURES,
             "maintenance": MAINTENANCE,
             "review": REVIEWS,
             "request": REQUESTS,
@@ -203,6 +219,19 @@ class Arena:
             case "multisig.create" | "multisig.set_members":
                 members = tuple(sorted(rng.sample([each.address for each in self.people], k=rng.randint(1, 3))))
                 return (rng.randint(1, len(members)), members)
+            case "governance.propose":
+                return (self.measure(), fields[1])
+            case "governance.set_parameter":
+                return (rng.choice(list(RANGES)), rng.choice((1, 50, 300, 90_000, fields[1])))
+            case "authority.add":
+                officer = rng.choice(self.officers)
+                return tuple(_tuples(to_plain(officer.addition)))
+            case "authority.ready":
+                officer = rng.choice(self.officers)
+                epoch = self.market.height // PARAMETERS.epoch_blocks
+                return tuple(_tuples(to_plain(officer.ready(self.market.chain_id, epoch))))
+            case "evidence.submit":
+                return self.evidence()
             case "multisig.propose":
                 owned = [address for address, _ in MULTISIGS.scan(self.view)] or [fields[0]]
                 actions = tuple((code, _tuples(inner)) for code, inner in [self.action() for _ in range(2)])
@@ -216,10 +245,27 @@ class Arena:
         own = [gpu_id for gpu_id, gpu in records if gpu is not None and gpu.owner == owner]
         return tuple(self.rng.sample(own, k=min(len(own), count))) or (self.rng.randbytes(32),)
 
-    def action(self) -> list[Any]:
+    def measure(self) -> tuple[Any, ...]:
+        """Actions that a measure may hold, and now and then one that it may not."""
+        rng = self.rng
+        governed = [code for code, cls in ACTIONS.items() if issubclass(cls, GovernedAction)]
+        chosen = [rng.choice(governed) for _ in range(rng.choice((1, 1, 2)))]
+        made = [self.action(code) for code in chosen]
+        return tuple((code, _tuples(inner)) for code, inner in made)
+
+    def evidence(self) -> tuple[Any, ...]:
+        """Two votes of an authority that exclude each other, of this epoch or the one before."""
+        rng, officer = self.rng, self.rng.choice(self.officers)
+        epoch = max(0, self.market.height // PARAMETERS.epoch_blocks - rng.choice((0, 0, 1)))
+        kind = rng.choice((VoteKind.PROPOSAL, VoteKind.NOTARIZE, VoteKind.FINALIZE))
+        hashes = (rng.randbytes(32), rng.randbytes(32))
+        votes = [officer.vote(self.market.chain_id, kind, epoch, 1, block_hash) for block_hash in hashes]
+        return tuple(_tuples(to_plain(SubmitEvidence(officer.authority.node_key, *votes))))
+
+    def action(self, code: int | None = None) -> list[Any]:
         """The wire form of an action: plausible, or plausible with some fields mutated."""
         rng = self.rng
-        code = rng.choice(list(ACTIONS))
+        code = rng.choice(list(ACTIONS)) if code is None else code
         cls = ACTIONS[code]
         compiled = layout(cls)
         plain = _tuples(to_plain(example(cls, full=rng.random() < 0.7)))
@@ -283,9 +329,7 @@ class Arena:
     def round(self) -> None:
         """One block: propose from what comes in, have it judged, keep it."""
         market, rng = self.market, self.rng
-        context = BlockContext(
-            market.chain_id, market.height + 1, 0, market.time_ms + rng.choice(STEPS_MS), market.proposer
-        )
+        context = market.next_block(market.time_ms + rng.choice(STEPS_MS))
         execution = BlockExecution(View(market.reader), context)
         taken: list[bytes] = []
         for _ in range(rng.randint(0, 8)):
