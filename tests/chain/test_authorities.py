@@ -312,23 +312,36 @@ class TestLeaving:
         target.rekey("again")
         council.admit(target)
 
-    def test_new_keys_while_the_old_ones_wait_to_leave(self) -> None:
-        """Who was voted out may be voted in again with other keys, and enters after it left."""
+    def test_removed_first_and_disabled_while_it_waits(self) -> None:
         council = Council(4)
-        for officer in council.officers[2:]:
-            measure = council.propose(DisableAuthority(officer.address))
-            council.vote(measure, *(each for each in council.officers[1:] if each is not officer))
+        first, second = council.officers[2:]
+        for action, voter in ((RemoveAuthority(first.address), second), (RemoveAuthority(second.address), first)):
+            measure = council.propose(action)
+            council.vote(measure, council.officers[1], voter)
+        measure = council.propose(DisableAuthority(second.address))
+        council.vote(measure, council.officers[1], first)
         council.end_epoch()
-        waiting = next(officer for officer in council.officers[2:] if officer.address in council.operators)
-        old = waiting.authority
-        waiting.rekey("second")
-        measure = council.propose(waiting.addition)
-        council.vote(measure, council.officers[1], waiting)
+        assert council.operators == [officer.address for officer in council.officers[:3]]
+        assert read_departures(council.view).operators == (first.address,)
+
+    def test_new_keys_while_the_old_ones_wait_to_leave(self) -> None:
+        """Who was voted out may be voted in again with other keys, and enters when the old ones leave, not before."""
+        council = Council(5)
+        for officer in council.officers[1:]:
+            measure = council.propose(DisableAuthority(officer.address), by=council.officers[0])
+            council.vote(measure, *[each for each in council.officers[1:] if each is not officer][:2])
+        last = council.officers[4]
+        old = last.authority
         council.end_epoch()
-        assert waiting.address not in council.operators
-        council.do(waiting, waiting.ready(council.chain_id, council.epoch))
+        last.rekey("second")
+        measure = council.propose(last.addition)
+        council.vote(measure, *council.officers[2:4])
         council.end_epoch()
-        assert read_authorities(council.view).members[-1] == waiting.authority != old
+        council.do(last, last.ready(council.chain_id, council.epoch))
+        council.end_epoch()
+        assert read_authorities(council.view).members == (council.officers[0].authority, old)
+        council.end_epoch()
+        assert read_authorities(council.view).members == (council.officers[0].authority, last.authority)
 
 
 class TestPast:

@@ -26,8 +26,9 @@ from chain.governance import (
     read_agenda,
     tally,
 )
+from chain.keys import AddressNotUsable
 from chain.parameter_ranges import FIXED, RANGES, ParameterRefused, changed, reach
-from chain.parameters import PARAMETERS, Parameters, read_parameters
+from chain.parameters import Parameters, read_parameters
 from chain.schema import COIN, decode_record, encode_record
 from tests.council import EPOCH_BLOCKS, SHORT, Council
 from tests.ledger import DEFAULT_FEE, Person, subject
@@ -338,30 +339,26 @@ class TestExecution:
         assert market_fee(council) == 800
 
     def test_a_measure_is_atomic_and_its_failure_is_told(self) -> None:
-        """Both are in reach alone; after the first the second has nothing to stand on."""
+        """The payee's address was taken meanwhile: nothing of the measure happens, and the next one does."""
         council = Council(1)
-        council.fill_treasury(100 * COIN)
-        share = council.treasury * SHORT.treasury_spend_share // 10_000
-        spend = SpendTreasury(council.stranger.address, share - COIN)
-        council.propose(SetParameter("booking_minimum_seconds", 120), spend)
-        council.end_epoch(2)
-        assert read_parameters(council.view).booking_minimum_seconds == 120
-        halve = [SetParameter("booking_maximum_seconds", 45 * 86_400), FEE]
-        council.propose(*halve)
-        council.do(council.officers[0], ProposeMeasure((FEE,), council.time_ms + 60_000))
-        self.contradict(council)
+        council.fill_treasury(1_000 * COIN)
+        lost = Person("lost")
+        failing = council.propose(FEE, SpendTreasury(council.stranger.address, COIN), SpendTreasury(lost.address, COIN))
+        council.do(council.stranger, rotation(council.chain_id, council.stranger.address, lost.key))
+        council.end_epoch()
+        council.propose(SetParameter("release_charge", 150))
+        before = council.balance(council.stranger)
         council.end_epoch()
         (event,) = council.events("governance.failed")
-        assert dict(event.amounts) == {"code": ParameterRefused.code, "action": 0}
-        assert market_fee(council) == 300, "the other measure took effect"
-        assert read_parameters(council.view).booking_maximum_seconds == 10 * 86_400
-
-    @staticmethod
-    def contradict(council: Council) -> None:
-        """Put another value in force, from which the proposed one is out of reach."""
-        view = council.view
-        PARAMETERS.put(view, replace(read_parameters(view), booking_maximum_seconds=10 * 86_400))
-        council.reader.apply(view.changes())
+        assert dict(event.subjects) == {"measure": failing, "proposer": council.officers[0].address}
+        assert dict(event.amounts) == {"code": AddressNotUsable.code, "action": 2}
+        assert market_fee(council) == 200
+        assert council.balance(council.stranger) == before
+        assert council.events("governance.spent") == []
+        assert [dict(each.amounts) for each in council.events("governance.parameter_set")] == [
+            {"release_charge": 150, "before": 100}
+        ]
+        assert council.measure(failing) is None
 
     def test_at_most_sixteen_an_epoch(self) -> None:
         council = Council(4, parameters=replace(SHORT, epoch_blocks=60))
