@@ -118,6 +118,8 @@ class Dispute:
     respondent: Address
     by_provider: Boolean
     """Whether the opener is the provider; the renter, or whoever challenges a GPU, otherwise."""
+    interrupts: Boolean
+    """Whether it ended an active booking."""
     status: DisputeStatus
     text_hash: Hash
     """SHA-256 of the complaint, which stays in the transaction."""
@@ -184,6 +186,7 @@ class Matter:
     earned: int = 0
     paid: int = 0
     collateral: int = 0
+    interrupts: bool = False
 
     def deposit(self, parameters: Parameters) -> int:
         """What opening it costs until it is over, base units."""
@@ -222,7 +225,15 @@ def matter_of_booking(context: Context, booking_id: bytes, booking: Booking, ope
         earned = bookings.earned_until(booking, context.time_ms)
     matured = bookings.matured(context.view, booking, context.live_ms)
     paid = max(escrow_of(context.view, booking_id).gross, matured)
-    return Matter(DisputeKind.BOOKING, booking.renter, booking.provider, earned, paid, booking.collateral)
+    return Matter(
+        DisputeKind.BOOKING,
+        booking.renter,
+        booking.provider,
+        earned,
+        paid,
+        booking.collateral,
+        interrupts=booking.status is BookingStatus.ACTIVE,
+    )
 
 
 def matter_of_job(view: View, job_id: bytes, job: Job) -> Matter:
@@ -249,6 +260,7 @@ def draft(context: Context, subject: bytes, matter: Matter, text_hash: bytes) ->
         opener=context.sender,
         respondent=matter.renter if by_provider else matter.provider,
         by_provider=by_provider,
+        interrupts=matter.interrupts,
         status=DisputeStatus.OPEN,
         text_hash=text_hash,
         txid=context.txid,
@@ -360,13 +372,18 @@ def count(dispute: Dispute) -> Ruling | None:
 
 
 def outcome(dispute: Dispute) -> Dispute:
-    """The dispute as it ends with the response and the ballots that it has: the rows of the money table."""
+    """The dispute as it ends with the response and the ballots that it has: the rows of the money table.
+
+    A provider who ended an active booking has cancelled it, unless a ruling says that he was right.
+    """
+    cancelled = dispute.collateral if dispute.by_provider and dispute.interrupts else 0
+    unruled = replace(dispute, gross=dispute.earned, slashed=cancelled, deposit_returned=dispute.deposit)
     if dispute.status is DisputeStatus.OPEN:
         claimed = dispute.earned if dispute.by_provider else dispute.paid
-        return replace(dispute, status=DisputeStatus.UNANSWERED, gross=claimed, deposit_returned=dispute.deposit)
+        return replace(unruled, status=DisputeStatus.UNANSWERED, gross=claimed)
     ruling = count(dispute)
     if ruling is None:
-        return replace(dispute, status=DisputeStatus.UNDECIDED, gross=dispute.earned, deposit_returned=dispute.deposit)
+        return replace(unruled, status=DisputeStatus.UNDECIDED)
     if dispute.kind is DisputeKind.GPU:
         won = dispute.deposit if ruling.fault is Fault.PROVIDER else 0
     else:

@@ -124,7 +124,7 @@ class TestMoneyTable:
         stage.court.vote(0, dispute_id, 10_000, 10_000)
         stage.court.vote(1, dispute_id, 10_000, 10_000)
         stage.court.wait(VOTE_MS)
-        stage.purse.judge(stage.booking, COST, total)
+        stage.purse.judge(stage.booking, COST, total, SLICE if by_provider and not closing else 0)
         assert stage.court.dispute(dispute_id).status is DisputeStatus.UNDECIDED
         self.over(stage, total)
 
@@ -134,7 +134,7 @@ class TestMoneyTable:
         dispute_id = stage.open(by_provider)
         stage.court.wait(RESPONSE_MS)
         gross = total if by_provider else paid
-        stage.purse.judge(stage.booking, COST, gross)
+        stage.purse.judge(stage.booking, COST, gross, SLICE if by_provider and not closing else 0)
         assert stage.court.dispute(dispute_id).status is DisputeStatus.UNANSWERED
         self.over(stage, gross)
 
@@ -170,6 +170,16 @@ class TestBefore:
         dispute = court.dispute(stage.open(by_provider=False))
         assert dispute.paid == earned(1_001_000 + 1_000 - WINDOW_MS - 1_000) or not dispute
         assert dispute.earned == released(1_001_000)
+
+    @pytest.mark.parametrize("answered", [False, True])
+    def test_no_way_round_the_collateral(self, answered: bool) -> None:
+        """A provider who ends a booking by a dispute that nobody rules on pays what cancelling it costs."""
+        stage = Stage(used_ms=2_000)
+        dispute_id = stage.open(by_provider=True)
+        if answered:
+            stage.court.respond(stage.court.renter, dispute_id)
+        stage.court.wait(VOTE_MS if answered else RESPONSE_MS)
+        assert stage.court.dispute(dispute_id).slashed == SLICE
 
     def test_no_way_round_the_release_charge(self) -> None:
         """A renter who disputes at once, and gets nothing by the ruling, pays what a release costs."""
@@ -400,8 +410,9 @@ def ballots(*votes: tuple[int, int, Fault], voters: int | None = None) -> Disput
     """A dispute with these votes of so many voters."""
     electorate = tuple(bytes([0]) + bytes([index]) * 32 for index in range(voters or len(votes)))
     return Dispute(
-        DisputeKind.BOOKING, UNKNOWN, electorate[0], electorate[0], False, DisputeStatus.ANSWERED, UNKNOWN, UNKNOWN,
-        1, COIN, 0, COIN, 0, 0, electorate, 60, 0, tuple(Ballot(index, *vote) for index, vote in enumerate(votes)),
+        DisputeKind.BOOKING, UNKNOWN, electorate[0], electorate[0], False, False, DisputeStatus.ANSWERED, UNKNOWN,
+        UNKNOWN, 1, COIN, 0, COIN, 0, 0, electorate, 60, 0,
+        tuple(Ballot(index, *vote) for index, vote in enumerate(votes)),
     )  # fmt: skip
 
 
