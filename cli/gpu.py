@@ -20,6 +20,8 @@ from cli.output import (
     memory,
     number,
     plural,
+    rating,
+    share,
     short,
     table,
     zoned,
@@ -125,13 +127,45 @@ def _free(view: Any) -> str:
     return "no"
 
 
-def rating_line(rating: Any) -> str:
+def rating_line(found: Any) -> str:
     """What all reviews come to, and what they have cost their writers."""
-    if not rating.reviews:
+    if not found.reviews:
         return "no reviews yet"
-    average = f"{rating.average_hundredths // 100}.{rating.average_hundredths % 100:02d}"
-    by = f"{plural(rating.reviews, 'review')} by {plural(rating.renters, 'renter')}"
-    return f"{average} of 5 in {by}, for {amount(rating.fees)} in fees"
+    by = f"{plural(found.reviews, 'review')} by {plural(found.renters, 'renter')}, for {amount(found.fees)} in fees"
+    weighted = f"{rating(found.weighted_hundredths)} of 5 weighted by fee, {rating(found.average_hundredths)} plain"
+    if found.renters > 1:
+        by += f", {share(found.largest_share)} of them by one renter"
+    return f"{weighted}, in {by}"
+
+
+def reputation_lines(found: Any) -> list[tuple[str, str]]:
+    """What a provider or a device did so far, with the sample of each share."""
+    counters = found.counters
+
+    def part(basis_points: int | None, text: str) -> str:
+        return f"{share(basis_points or 0)} {text}"
+
+    lines = [("bookings", "none yet")]
+    if found.bookings:
+        parts = [
+            part(found.served_share, "served"),
+            part(found.no_show_share, "no-shows"),
+            part(found.provider_cancel_share, "cancelled"),
+        ]
+        lines = [("bookings", f"{', '.join(parts)}; of {found.bookings:,}")]
+    if found.jobs:
+        lines.append(("jobs", f"{part(found.jobs_accepted_share, 'accepted')}; of {found.jobs:,}"))
+    if int(counters["disputes_lost"]):
+        lines.append(("disputes", f"{counters['disputes_lost']} lost"))
+    if found.uptime_share is not None:
+        lines.append(
+            ("uptime", f"{share(found.uptime_share)} of {duration(found.online_seconds + found.offline_seconds)}")
+        )
+    if int(counters["ratings"]):
+        mean = f"{rating(found.weighted_hundredths)} of 5 weighted by fee, {rating(found.average_hundredths)} plain"
+        lines.append(("ratings", f"{mean}; of {counters['ratings']}"))
+    lines.append(("earned", f"{amount(counters['gross'])}, {amount(counters['fee'])} of it market fees"))
+    return lines
 
 
 @gpu.command("details")
@@ -166,7 +200,12 @@ def details_(app: Application, which: str) -> None:
         ("rating", rating_line(found.rating)),
         ("registered", f"at height {view.gpu['registered_height']}"),
     ]
-    app.show(found, lambda: details(lines))
+    parts = [
+        details(lines),
+        f"this device\n{details(reputation_lines(found.device), '  ')}",
+        f"all of its provider\n{details(reputation_lines(found.provider), '  ')}",
+    ]
+    app.show(found, lambda: "\n\n".join(parts))
 
 
 def _trust(record: Any) -> str:

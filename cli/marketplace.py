@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli import market
 from cli.booking import booking, duration_options, seconds_of
 from cli.context import Application
 from cli.disputes import dispute
@@ -27,6 +28,8 @@ marketplace.add_command(booking)
 marketplace.add_command(request)
 marketplace.add_command(dispute)
 marketplace.add_command(bid)
+for _command in (market.offers, market.pricing, market.orders, market.stats):
+    marketplace.add_command(_command)
 
 
 @marketplace.command()

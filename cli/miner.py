@@ -12,8 +12,9 @@ from cli.framework import Group, application
 from cli.gpu import beat, gpu_table
 from cli.jobs import job_table, list_options, read_content, show_jobs
 from cli.listing import list_gpus, registration_options, registrations
-from cli.output import Column, amount, brief_time, details, duration, foreign, number, short, table, zoned
+from cli.output import amount, details, duration, foreign
 from cli.resolving import gpu_id, job_id, pages
+from cli.statements import earnings
 from cli.types import ID
 from cli.wallet_account import new_profile
 from cli.writing import Sent, write
@@ -274,39 +275,4 @@ def fail(app: Application, job: str, reason: str) -> None:
     write(app, [action], summary=[("goes to the renter", lost)], report=lambda _: ({"job": chosen}, [("job", chosen)]))
 
 
-@miner.command()
-@application
-def earnings(app: Application) -> None:
-    """Show what bookings and jobs have paid you so far, market fee deducted."""
-    own = app.wallet().address_text
-    rows: list[tuple[str, str, str, int, int, int]] = []
-    for view in pages(app, "booking.list", provider=own):
-        escrow = view.escrow
-        rows.append(("booking", view.id, view.status, view.booking["start_ms"], int(escrow["net"]), int(escrow["fee"])))
-    for view in pages(app, "job.list", provider=own):
-        escrow = app.call("job.get", job=view.id).escrow
-        if escrow is not None:
-            started = (view.job["claim"] or {}).get("claimed_ms") or 0
-            rows.append(("job", view.id, view.status, started, int(escrow["net"]), int(escrow["fee"])))
-    rows = [row for row in rows if row[4]]
-    net, fee = sum(row[4] for row in rows), sum(row[5] for row in rows)
-    columns = (
-        Column("what"),
-        Column("id"),
-        Column("status"),
-        Column(zoned("from")),
-        Column("earned, AITBC", right=True),
-        Column("market fee", right=True, optional=True),
-    )
-    keys = ("what", "id", "status", "from_ms", "net", "fee")
-    data = {
-        "net": str(net),
-        "fee": str(fee),
-        "items": [dict(zip(keys, (*row[:4], str(row[4]), str(row[5])), strict=True)) for row in rows],
-    }
-    cells = [
-        [what, short(identifier), status, brief_time(since), number(paid), number(taken)]
-        for what, identifier, status, since, paid, taken in sorted(rows, key=lambda row: -row[3])
-    ]
-    total = details([("earned", amount(net)), ("market fee", amount(fee))])
-    app.show(data, lambda: f"{table(columns, cells)}\n\n{total}" if cells else total)
+miner.add_command(earnings)

@@ -251,6 +251,21 @@ def _now() -> "datetime":
     return _moment(time.time_ns() // 1_000_000)
 
 
+def day(ms: int) -> str:
+    """The day that begins at this time in UTC, as the ledger counts days."""
+    from datetime import UTC, datetime
+
+    try:
+        return datetime.fromtimestamp(ms // 1_000, UTC).strftime("%Y-%m-%d")
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+
+
+def rating(hundredths: int | None) -> str:
+    """A mean rating: `4.25`."""
+    return "-" if hundredths is None else f"{hundredths // 100}.{hundredths % 100:02d}"
+
+
 def local_time(ms: int | None) -> str:
     """A time in this machine's zone: `2026-11-21 16:24:05 CET`."""
     if not ms:

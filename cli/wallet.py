@@ -32,6 +32,7 @@ _ACCOUNT = (
     "profile",
 )
 _ROTATION = ("rotate_key",)
+_STATEMENTS = ("stats",)
 _OFFLINE = ("build", "sign", "submit", "verify")
 _MULTISIG = ("multisig_create", "multisig_propose", "multisig_sign", "multisig_reject", "multisig_list")
 _ELSEWHERE = {
@@ -41,6 +42,7 @@ _ELSEWHERE = {
         ("wallet_offline", _OFFLINE),
         ("wallet_multisig", _MULTISIG),
         ("wallet_rotation", _ROTATION),
+        ("statements", _STATEMENTS),
     )
     for name in names
 }
