@@ -90,7 +90,7 @@ def trades_of(view: View, model: str, from_day: int, until_day: int) -> Iterable
 
 
 def booked_ms(view: View, gpu_id: bytes, from_ms: int, until_ms: int, limit: int) -> tuple[int, int]:
-    """(time in [from, until) that bookings and jobs take, entries looked at, at most `limit` + 1)."""
+    """(time in [from, until) that bookings and jobs take, entries looked at: more than `limit` at most by one)."""
     taken = looked = 0
     before = INTERVALS.scan(view, gpu_id, gpu_id + u64(from_ms), reverse=True)
     within = INTERVALS.scan(view, gpu_id + u64(from_ms), gpu_id + u64(until_ms))
@@ -103,7 +103,13 @@ def booked_ms(view: View, gpu_id: bytes, from_ms: int, until_ms: int, limit: int
 
 
 def pricing(
-    view: View, model: str, gpus: Sequence[tuple[bytes, Gpu]], time_ms: int, coming_days: int, past_days: int
+    view: View,
+    model: str,
+    gpus: Sequence[tuple[bytes, Gpu]],
+    time_ms: int,
+    coming_days: int,
+    past_days: int,
+    models: int = 1,
 ) -> Pricing:
     """The figures of one model.
 
@@ -112,6 +118,7 @@ def pricing(
         time_ms: the present block time.
         coming_days: over which `booked_share` is taken, from now.
         past_days: whole days before today whose trades count, and the part of today that is past.
+        models: that share what one answer may look at.
     """
     active = [(gpu_id, gpu) for gpu_id, gpu in gpus if gpu.status is GpuStatus.ACTIVE]
     listed = len(active) + sum(gpu.status is GpuStatus.OFFLINE for _, gpu in gpus)
@@ -119,10 +126,11 @@ def pricing(
     median = prices[(len(prices) - 1) // 2] if prices else None
     calendars = taken_ms = looked = 0
     until_ms = time_ms + coming_days * DAY_MS
-    for gpu_id, _ in active[:MAXIMUM_CALENDARS]:
-        took_ms, more = booked_ms(view, gpu_id, time_ms, until_ms, MAXIMUM_INTERVALS - looked)
+    most = MAXIMUM_INTERVALS // models
+    for gpu_id, _ in active[: MAXIMUM_CALENDARS // models]:
+        took_ms, more = booked_ms(view, gpu_id, time_ms, until_ms, most - looked)
         looked += more
-        if looked > MAXIMUM_INTERVALS:
+        if looked >= most:
             break
         calendars, taken_ms = calendars + 1, taken_ms + took_ms
     today = time_ms // DAY_MS

@@ -16,7 +16,7 @@ from node.rpc.dispatch import Handler
 from node.rpc.handlers import aside, quick
 from node.rpc.pages import make_cursor, read_cursor, scan_records
 from node.rpc.reputation import device_reputation, provider_reputation
-from node.rpc.review import rating_of, reviews_page
+from node.rpc.review import rating_of, reviews_of, reviews_page
 
 DAY_MS = 86_400_000
 
@@ -155,13 +155,14 @@ def get(read: Read, params: api.GpuParams) -> api.GpuDetails:
     gpu_id = bytes.fromhex(params.gpu)
     gpu = read_gpu(read.view, gpu_id)
     profile = PROFILES.get(read.view, gpu.owner)
+    reviews = reviews_of(read, hardware=gpu.hardware.hardware_hash)
     return api.GpuDetails(
         as_of=read.as_of,
         view=view_of(read, gpu_id, gpu),
         maintenance=_windows(read, gpu),
         provider_profile=read.show(profile.profile) if profile else None,
-        rating=rating_of(read, hardware=gpu.hardware.hardware_hash),
-        device=device_reputation(read, gpu.hardware.hardware_hash),
+        rating=rating_of(reviews),
+        device=device_reputation(read, gpu.hardware.hardware_hash, reviews),
         provider=provider_reputation(read, gpu.owner),
     )
 

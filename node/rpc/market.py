@@ -160,7 +160,7 @@ def prices(read: Read, params: api.PricingParams) -> api.Pricing:
     return api.Pricing(
         as_of=read.as_of,
         items=tuple(
-            _pricing_view(pricing(view, model, by_model[model], time_ms, params.days, params.past_days))
+            _pricing_view(pricing(view, model, by_model[model], time_ms, params.days, params.past_days, len(page)))
             for model in page
         ),
         next_cursor=make_cursor(page[-1]) if len(models) > len(page) else None,

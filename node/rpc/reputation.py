@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 from chain import interface as api
+from chain.actions.reviews import Review
 from chain.inventory import GPUS, HARDWARE, Gpu
 from chain.queries.reputation import Components, components
-from chain.reputation import Reputation, reputation_of
+from chain.reputation import reputation_of
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
 from node.rpc.handlers import aside, exactly_one
@@ -17,27 +18,26 @@ def reputation(read: Read, params: api.ReputationParams) -> api.ReputationDetail
     exactly_one(provider=params.provider, hardware=params.hardware)
     if params.provider is not None:
         return api.ReputationDetails(read.as_of, provider_reputation(read, read.address(params.provider)))
-    return api.ReputationDetails(read.as_of, device_reputation(read, bytes.fromhex(params.hardware or "")))
+    hardware = bytes.fromhex(params.hardware or "")
+    found = device_reputation(read, hardware, reviews_of(read, hardware=hardware))
+    return api.ReputationDetails(read.as_of, found)
 
 
 def provider_reputation(read: Read, provider: bytes) -> api.ReputationView:
     """The reputation of a provider, with what his listed GPUs are doing now."""
     own = (gpu for _, gpu in scan_records(read.snapshot, GPUS, Gpu, provider) if gpu.owner == provider)
-    return _reputation(read, reputation_of(read.view, provider), own, provider=provider)
+    return _reputation(read, provider, own, reviews_of(read, provider=provider))
 
 
-def device_reputation(read: Read, hardware: bytes) -> api.ReputationView:
+def device_reputation(read: Read, hardware: bytes, reviews: Iterable[Review]) -> api.ReputationView:
     """The reputation of a device, with what it is doing now if it is listed."""
     claim = HARDWARE.get(read.view, hardware)
     gpu = None if claim is None else GPUS.get(read.view, claim.gpu)
-    return _reputation(read, reputation_of(read.view, hardware), () if gpu is None else (gpu,), hardware=hardware)
+    return _reputation(read, hardware, () if gpu is None else (gpu,), reviews)
 
 
-def _reputation(
-    read: Read, record: Reputation, gpus: Iterable[Gpu], *, provider: bytes | None = None, hardware: bytes | None = None
-) -> api.ReputationView:
-    reviews = reviews_of(read, provider=provider, hardware=hardware)
-    return _reputation_view(read, components(record, gpus, read.clocks.live_ms, reviews))
+def _reputation(read: Read, subject: bytes, gpus: Iterable[Gpu], reviews: Iterable[Review]) -> api.ReputationView:
+    return _reputation_view(read, components(reputation_of(read.view, subject), gpus, read.clocks.live_ms, reviews))
 
 
 def _reputation_view(read: Read, found: Components) -> api.ReputationView:

@@ -1,9 +1,11 @@
 """The namespace `review`: what renters said, shown with what it cost them to say it."""
 
+from collections.abc import Iterable
+
 from chain import interface as api
 from chain.actions.reviews import REVIEWS, ReplyToReview, Review, SubmitReview
 from chain.inventory import read_gpu
-from chain.queries.reputation import Raters, raters
+from chain.queries.reputation import raters
 from node.rpc.account import Places
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
@@ -25,7 +27,9 @@ def _find(
     ]
 
 
-def _summary(found: Raters) -> api.RatingSummary:
+def rating_of(reviews: Iterable[Review]) -> api.RatingSummary:
+    """What these reviews come to."""
+    found = raters(reviews)
     return api.RatingSummary(
         reviews=found.reviews,
         average_hundredths=found.rating_hundredths,
@@ -36,13 +40,8 @@ def _summary(found: Raters) -> api.RatingSummary:
     )
 
 
-def rating_of(read: Read, *, hardware: bytes) -> api.RatingSummary:
-    """The ratings of a device; they follow the hardware hash from one listing to the next."""
-    return _summary(raters(reviews_of(read, hardware=hardware)))
-
-
 def reviews_of(read: Read, *, hardware: bytes | None = None, provider: bytes | None = None) -> list[Review]:
-    """The reviews of a device or of a provider that are in the state."""
+    """The reviews of a device or of a provider that are in the state; they follow the hardware hash."""
     return [review for _, review in _find(read, hardware=hardware, provider=provider)]
 
 
@@ -60,7 +59,7 @@ def reviews_page(
     page, following = newest_first(found, lambda review: review.time_ms, cursor, limit)
     return api.Reviews(
         as_of=read.as_of,
-        rating=_summary(raters(review for _, review in found)),
+        rating=rating_of(review for _, review in found),
         items=tuple(
             api.ReviewView(
                 subject.hex(),

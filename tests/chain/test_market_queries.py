@@ -165,6 +165,19 @@ class TestPricing:
         market.wait(43_200_000, step_ms=600_000)
         assert figures(market, coming_days=1).booked_share == 5_000
 
+    def test_an_answer_looks_at_so_many_calendars_and_entries(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        market = Market(gpus=5)
+        for gpu in market.gpus:
+            for hours in (1, 3, 5):
+                market.reserve([gpu], seconds=3_600, after_seconds=hours * 3_600)
+        assert figures(market).calendars == 5
+        monkeypatch.setattr("chain.queries.pricing.MAXIMUM_CALENDARS", 4)
+        found = figures(market, coming_days=1)
+        assert (found.calendars, found.booked_share) == (4, 3 * 10_000 // 24)
+        monkeypatch.setattr("chain.queries.pricing.MAXIMUM_INTERVALS", 7)
+        found = figures(market, coming_days=1)
+        assert (found.calendars, found.booked_share) == (2, 3 * 10_000 // 24)
+
     def test_sold(self) -> None:
         market = Market()
         booking_id = market.active(seconds=7_200)
