@@ -264,3 +264,17 @@ async def test_an_empty_market(shop: Shop, method: str) -> None:
         assert found.get("items", []) == []
     fault = await shop.fault(method, unknown=1)
     assert fault.name == "invalid_params"
+
+
+async def test_parts_end_between_transactions_of_one_block(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for amount in (1, 2, 4, 8):
+        shop.solo.mempool.add(shop.solo.sign(RENTER, pay(OTHER, amount)))
+    assert len(shop.solo.advance().envelopes) == 4
+    monkeypatch.setattr(statement, "STRIDE", 2)
+    monkeypatch.setattr(statement, "MAXIMUM_PLACES", 1)
+    sent, cursor = [], None
+    while cursor is not None or not sent:
+        part = await shop.call("account.spending", address=shop.text(RENTER.address), cursor=cursor)
+        sent.append(part["total"]["sent"])
+        cursor = part["next_cursor"]
+    assert sent == ["8", "4", "2", "1"]
