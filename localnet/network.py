@@ -24,6 +24,8 @@ READY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 OPERATOR_STAKE = 1_000 * 10**9
 """What each authority's operator has at stake, base units."""
+OPERATOR_BALANCE = 100 * 10**9
+"""What it has to spend, for the fees and deposits of proposals and votes."""
 
 _TIMING = {"delta_ms": 500, "idle_interval_ms": 2_000}
 
@@ -73,7 +75,7 @@ def create(layout: Layout, authorities: int, followers: int, base_port: int) -> 
         if place.number <= authorities:
             authority = _authority(place, public, keystore)
             members.append(authority)
-            allocations.append(Allocation(authority.operator, 0, OPERATOR_STAKE))
+            allocations.append(Allocation(authority.operator, OPERATOR_BALANCE, OPERATOR_STAKE))
     keystore.switch("client")
     specification = Specification(
         name=DEVNET.name,
