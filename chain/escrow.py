@@ -29,6 +29,8 @@ class Escrow:
     fee: Amount = 0
     """Paid as market fee so far."""
     refunded: Amount = 0
+    staker_share: BasisPoints = 0
+    """Share of the fee that goes to the stakers' pot, as it was when the escrow opened."""
 
     @property
     def gross(self) -> int:
@@ -48,7 +50,9 @@ def open_escrow(context: Context, subject: bytes, payer: bytes, amount: int) -> 
     """Lock an amount of the payer's balance for a subject. Raises InsufficientFunds."""
     debit(context.view, payer, amount)
     adjust(context.view, escrow=amount)
-    ESCROWS.put(context.view, subject, Escrow(payer, context.parameters.market_fee, amount))
+    parameters = context.parameters
+    escrow = Escrow(payer, parameters.market_fee, amount, staker_share=parameters.market_fee_staker_share)
+    ESCROWS.put(context.view, subject, escrow)
 
 
 def add(context: Context, subject: bytes, amount: int) -> None:
@@ -79,7 +83,7 @@ def pay(context: Context, subject: bytes, payee: bytes, gross: int) -> tuple[int
     ESCROWS.put(context.view, subject, replace(old, net=old.net + net_now, fee=old.fee + fee_now))
     adjust(context.view, escrow=-(net_now + fee_now))
     credit(context.view, payee, net_now)
-    share_fee(context.view, fee_now, context.parameters.market_fee_staker_share, before=old.fee)
+    share_fee(context.view, fee_now, old.staker_share, before=old.fee)
     return net_now, fee_now
 
 

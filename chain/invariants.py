@@ -18,7 +18,6 @@ from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
 from chain.job import HELD, JOBS, JobStatus
 from chain.keys import ALIASES, KEYS
 from chain.maintenance import MAINTENANCE
-from chain.parameters import read_parameters
 from chain.request import REQUESTS
 from chain.schedule import DUE, Subject
 from chain.stake import STAKES
@@ -185,7 +184,7 @@ def _holds_time(view: View, identifier: bytes, gpu_id: bytes, start_ms: int, end
         job is not None
         and claim is not None
         and (claim.gpu, claim.claimed_ms) == (gpu_id, start_ms)
-        and end_ms == start_ms + (read_parameters(view).activation_grace_seconds + job.claim_seconds) * 1_000
+        and end_ms > start_ms + job.claim_seconds * 1_000  # and the grace, as it was when the job was claimed
     )
 
 
