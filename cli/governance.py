@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import Application
-from cli.errors import BadInput
+from cli.errors import BadInput, NothingFound
 from cli.framework import Group, application
 from cli.output import (
     Column,
@@ -34,8 +34,11 @@ from cli.writing import Sent, write
 
 if TYPE_CHECKING:
     from chain.action import Action
+    from chain.actions.evidence import SubmitEvidence
 
 _LARGEST_FILE = 64 << 10
+MOST_CONVICTED = 10
+"""Pieces of evidence in one transaction."""
 _KEYS = ("node_key", "bls_key", "proof_of_possession")
 
 
@@ -399,33 +402,66 @@ def ready(app: Application, file: str) -> None:
 
 
 @governance.command(writes=True)
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="[FILE]", required=False)
 @application
-def convict(app: Application, file: str) -> None:
-    """Submit evidence that an authority signed what excludes itself, for a part of what it loses; - is stdin.
+def convict(app: Application, file: str | None) -> None:
+    """Submit evidence that an authority signed what excludes itself, for a part of what it loses.
 
-    FILE is JSON: the action `evidence.submit`, or an item of what a node answers to `node.evidence`.
+    Without FILE it is what the node itself saw. FILE is JSON: the action `evidence.submit`, or an item of what a node
+    answers to `node.evidence`; - is stdin.
     """
+    actions = _seen(app) if file is None else [_evidence(app, file, _read(file))]
+
+    def report(sent: Sent) -> tuple[dict[str, Any], Pairs]:
+        operators = sent.subjects("evidence.convicted", "operator")
+        told = [_amounts(event) for event in sent.events if event["kind"] == "evidence.convicted"]
+        data = [
+            {"operator": operator, "amount": str(each["amount"]), "reward": str(each["reward"])}
+            for operator, each in zip(operators, told, strict=True)
+        ]
+        lines = [
+            (each["operator"], f"loses {amount(each['amount'])}; reward {amount(each['reward'])}") for each in data
+        ]
+        return {"convicted": data}, lines
+
+    summary = [
+        (f"evidence {number}", f"{str(action.conflict.offence).replace('_', ' ')} in epoch {action.first.epoch}")
+        for number, action in enumerate(actions, 1)
+    ]
+    write(app, actions, summary=summary, report=report)
+
+
+def _amounts(event: dict[str, Any]) -> dict[str, int]:
+    return {pair["name"]: int(pair["value"]) for pair in event["amounts"]}
+
+
+def _evidence(app: Application, where: str, plain: Any) -> "SubmitEvidence":
+    """The evidence in a decoded file or answer. Raises BadInput."""
     from chain.action import action_from_json
     from chain.actions.evidence import SubmitEvidence
     from chain.errors import LedgerError
 
-    plain = _read(file)
     if isinstance(plain, dict) and isinstance(plain.get("action"), dict):
         plain = plain["action"]
     try:
         action = action_from_json(plain, app.network().prefix)
     except LedgerError as error:
-        raise BadInput(f"{file} holds no evidence: {error}.", error.hint) from error
+        raise BadInput(f"{where} holds no evidence: {error}.", error.hint) from error
     if not isinstance(action, SubmitEvidence):
-        raise BadInput(f"{file} holds another action: {action.name}.", "Give the action `evidence.submit`.")
+        raise BadInput(f"{where} holds another action: {action.name}.", "Give the action `evidence.submit`.")
+    return action
 
-    def report(sent: Sent) -> tuple[dict[str, Any], Pairs]:
-        operator = sent.subject("evidence.convicted", "operator")
-        told = sent.amounts("evidence.convicted")
-        taken, reward = told.get("amount", 0), told.get("reward", 0)
-        lines = [("operator", operator or "-"), ("loses", amount(taken)), ("reward", amount(reward))]
-        return {"operator": operator, "amount": str(taken), "reward": str(reward)}, lines
 
-    summary = [("offence", str(action.conflict.offence).replace("_", " ")), ("in epoch", str(action.first.epoch))]
-    write(app, [action], summary=summary, report=report)
+def _seen(app: Application) -> "list[SubmitEvidence]":
+    """What the node saw of authorities that are not convicted for it yet: one piece for each of them and epoch."""
+    found = {
+        (item.operator, item.epoch): item.action
+        for item in app.call("node.evidence", limit=100).items
+        if item.operator is not None and not item.convicted
+    }
+    if not found:
+        raise NothingFound(
+            "The node has no evidence against anybody who is not convicted already.",
+            "Ask another one with --node, or give a FILE.",
+        )
+    return [_evidence(app, "the node's answer", plain) for plain in list(found.values())[:MOST_CONVICTED]]
