@@ -97,7 +97,7 @@ def _write(context: Context, old: Authorities, members: tuple[Authority, ...], l
     if left != departures.waiting:
         DEPARTURES.put(view, replace(departures, waiting=left))
     for member in members:
-        if member.operator not in old.operators:
+        if member not in old.members:
             context.emit("authority.entered", [("operator", member.operator)], epoch=epoch + 1)
 
 

@@ -343,6 +343,25 @@ class TestLeaving:
         council.end_epoch()
         assert read_authorities(council.view).members == (council.officers[0].authority, last.authority)
 
+    def test_keys_exchanged_in_one_epoch_are_told(self) -> None:
+        """An operator whose authority leaves with the old keys as it enters with the new ones."""
+        council = Council(5)
+        for officer in council.officers[2:]:
+            measure = council.propose(RemoveAuthority(officer.address))
+            council.vote(measure, *[each for each in council.officers[1:] if each is not officer][:2])
+        council.end_epoch()
+        last = council.officers[4]
+        last.rekey("second")
+        measure = council.propose(last.addition)
+        council.vote(measure, council.officers[1], last)
+        council.end_epoch()
+        assert council.operators == [officer.address for officer in (*council.officers[:2], last)]
+        council.do(last, last.ready(council.chain_id, council.epoch))
+        council.end_epoch()
+        assert read_authorities(council.view).members[-1] == last.authority
+        for kind in ("authority.left", "authority.entered"):
+            assert [dict(event.subjects) for event in council.events(kind)] == [{"operator": last.address}]
+
 
 class TestPast:
     def test_sets_are_kept_for_evidence_and_then_forgotten(self) -> None:
