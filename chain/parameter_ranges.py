@@ -69,10 +69,16 @@ RANGES: Mapping[str, Range] = {
 
 
 def reach(name: str, old: int) -> tuple[int, int]:
-    """The least and the greatest value that a parameter may have after an epoch in which it was `old`."""
+    """The least and the greatest value that a parameter may have after an epoch in which it was `old`.
+
+    A genesis file may set it outside of its range; then it may come in at once, to the bound that is nearer.
+    """
     permitted = RANGES[name]
-    highest = 2 * old if old else max(permitted.minimum, permitted.first_step)
-    return max(permitted.minimum, old // 2), min(permitted.maximum, highest)
+    lowest, highest = old // 2, 2 * old if old else permitted.first_step
+    return (
+        max(permitted.minimum, min(lowest, permitted.maximum)),
+        min(permitted.maximum, max(highest, permitted.minimum)),
+    )
 
 
 def changed(parameters: Parameters, before: Parameters, name: str, value: int) -> Parameters:
