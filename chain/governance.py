@@ -2,9 +2,11 @@
 
 A measure holds actions that nobody can send: only the ledger's own governance account executes them, at the end of an
 epoch, in the order in which the measures passed. Votes count for whoever is an operator at the moment of counting and
-has not rotated his key since. A measure that takes somebody out of the set does nothing else, and those whom it is
-about have no say in it: quorum(n - 1) of the others must approve and never fewer than two, however many it names. So
-a pair can remove nobody, and a minority cannot shrink its electorate. Everything else needs quorum(n).
+has not rotated his key since, and they are counted twice: a measure that has passed must still have its approvals when
+it is executed, and until then can lose and win them. So a stolen vote is void once the key is replaced. A measure that
+takes somebody out of the set does nothing else, and those whom it is about have no say in it: quorum(n - 1) of the
+others must approve and never fewer than two, however many it names. So a pair can remove nobody, and a minority cannot
+shrink its electorate. Everything else needs quorum(n).
 """
 
 from collections.abc import Iterable
@@ -37,6 +39,7 @@ GOVERNANCE_ACCOUNT = module_address("governance")
 MAXIMUM_MEASURES = 128
 """Measures that are open or passed and not executed."""
 MAXIMUM_OPEN_PER_OPERATOR = 8
+"""In a large set fewer, so that a third of it cannot fill the agenda: see `open_limit`."""
 MAXIMUM_MEASURE_ACTIONS = 8
 MAXIMUM_EXECUTED = 16
 """Measures executed at the end of an epoch at most; the rest follows at the next."""
@@ -201,6 +204,11 @@ def read_agenda(view: View) -> Agenda:
     return AGENDA.get(view) or Agenda()
 
 
+def open_limit(view: View) -> int:
+    """How many open measures an operator may have: all of the present set have room for theirs."""
+    return min(MAXIMUM_OPEN_PER_OPERATOR, MAXIMUM_MEASURES // len(read_authorities(view).members))
+
+
 def ballot(view: View, operator: bytes, approve: bool) -> Ballot:
     """The vote of an operator with its present key."""
     return Ballot(operator, account(view, operator).rotations, approve)
@@ -246,12 +254,11 @@ def votable(context: Context, measure_id: bytes) -> Measure:
 def decide(context: Context, measure_id: bytes, measure: Measure) -> None:
     """Store a measure whose votes have changed, or whose electorate has, with what follows from that."""
     votes = tally(context.view, measure)
-    if measure.passed_epoch is not None and not votes.passes:
-        _close(context, measure_id, measure, "governance.revoked")
-    elif measure.passed_epoch is None and votes.passes:
+    if measure.passed_epoch is None and votes.passes:
         _pass(context, measure_id, measure)
     elif not votes.possible:
-        _close(context, measure_id, measure, "governance.rejected")
+        kind = "governance.rejected" if measure.passed_epoch is None else "governance.revoked"
+        _close(context, measure_id, measure, kind)
     else:
         MEASURES.put(context.view, measure_id, measure)
 
@@ -317,6 +324,9 @@ def _execute_passed(context: Context) -> None:
     for entry in read_agenda(context.view).passed:
         measure = MEASURES.get(context.view, entry.measure)
         if measure is None or epoch < entry.due_epoch or executed == MAXIMUM_EXECUTED:
+            continue
+        if not tally(context.view, measure).passes:
+            _close(context, entry.measure, measure, "governance.revoked")
             continue
         affordable = entry.spent <= budget
         if not affordable and epoch < entry.due_epoch + SPENDING_EPOCHS:

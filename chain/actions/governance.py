@@ -18,7 +18,6 @@ from chain.governance import (
     GOVERNANCE_ACCOUNT,
     MAXIMUM_MEASURE_ACTIONS,
     MAXIMUM_MEASURES,
-    MAXIMUM_OPEN_PER_OPERATOR,
     MEASURES,
     GovernedAction,
     Measure,
@@ -28,6 +27,7 @@ from chain.governance import (
     decide,
     end_epoch,
     expire,
+    open_limit,
     open_measure,
     read_agenda,
     run,
@@ -105,8 +105,9 @@ class ProposeMeasure(Action):
         if len(agenda.open) + len(agenda.passed) >= MAXIMUM_MEASURES:
             raise TooManyMeasures(maximum=MAXIMUM_MEASURES)
         mine = sum(1 for entry in agenda.open if entry.proposer == context.sender)
-        if mine >= MAXIMUM_OPEN_PER_OPERATOR:
-            raise TooManyMeasures(operator=context.sender, maximum=MAXIMUM_OPEN_PER_OPERATOR)
+        limit = open_limit(context.view)
+        if mine >= limit:
+            raise TooManyMeasures(operator=context.sender, maximum=limit)
 
     def _rehearse(self, context: Context) -> None:
         """Raise the error with which the measure would fail if it were executed now."""
@@ -141,7 +142,7 @@ class ProposeMeasure(Action):
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class VoteOnMeasure(Action):
-    """An operator approves or rejects a measure, or changes its mind; what has passed can still be taken back."""
+    """An operator approves or rejects a measure, or changes its mind, until the measure is executed."""
 
     code: ClassVar[int] = 81
     name: ClassVar[str] = "governance.vote"

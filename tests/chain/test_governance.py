@@ -110,17 +110,22 @@ class TestPropose:
         council.propose(FEE)
 
     def test_measures_in_all(self) -> None:
-        council = Council(20, parameters=replace(SHORT, epoch_blocks=10_000))
-        made = 0
+        council = Council(MAXIMUM_MEASURES // MAXIMUM_OPEN_PER_OPERATOR, parameters=replace(SHORT, epoch_blocks=10_000))
         for officer in council.officers:
-            actions = [ProposeMeasure((FEE,), council.time_ms + 10_000_000)] * MAXIMUM_OPEN_PER_OPERATOR
-            actions = actions[: MAXIMUM_MEASURES - made]
-            made += len(actions)
-            if actions:
-                council.do(officer, *actions)
+            council.do(
+                officer, *[ProposeMeasure((FEE,), council.time_ms + 10_000_000)] * MAXIMUM_OPEN_PER_OPERATOR, fee=COIN
+            )
         assert len(read_agenda(council.view).open) == MAXIMUM_MEASURES
         error, data = council.refused(council.officers[-1], ProposeMeasure((FEE,), council.time_ms + 60_000))
         assert (error, data) == ("too_many_measures", {"maximum": MAXIMUM_MEASURES})
+
+    def test_a_third_of_a_large_set_cannot_fill_the_agenda(self) -> None:
+        council = Council(49, parameters=replace(SHORT, epoch_blocks=10_000))
+        for officer in council.officers[:16]:
+            council.do(officer, *[ProposeMeasure((FEE,), council.time_ms + 10_000_000)] * 2)
+            error, data = council.refused(officer, ProposeMeasure((FEE,), council.time_ms + 10_000_000))
+            assert (error, data) == ("too_many_measures", {"operator": officer.address, "maximum": 2})
+        council.propose(FEE, by=council.officers[-1])
 
     def test_the_deposit_comes_back(self) -> None:
         council = Council(4, parameters=replace(SHORT, storage_deposit_per_byte=1_000))
@@ -215,10 +220,54 @@ class TestVotes:
         measure = council.propose(FEE)
         council.vote(measure, *council.officers[1:3])
         assert council.passed(measure)
-        result = council.do(council.officers[2], VoteOnMeasure(measure, False))
+        council.vote(measure, council.officers[2], approve=False)
+        result = council.do(council.officers[1], VoteOnMeasure(measure, False))
         assert subject(result, "governance.revoked", "measure") == measure
         council.end_epoch()
         assert market_fee(council) == 200
+
+    @pytest.mark.parametrize("another", [False, True])
+    def test_what_has_passed_needs_its_approvals_when_it_is_executed(self, another: bool) -> None:
+        council = Council(4)
+        measure = council.propose(FEE)
+        council.vote(measure, *council.officers[1:3])
+        council.vote(measure, council.officers[2], approve=False)
+        assert council.passed(measure)
+        if another:
+            council.vote(measure, council.officers[3])
+        council.end_epoch()
+        assert len(council.events("governance.revoked")) == (not another)
+        assert market_fee(council) == (300 if another else 200)
+
+    def test_a_stolen_vote_is_void_although_its_measure_has_passed(self) -> None:
+        """Whose key was stolen replaces it while a payment waits: nobody has to vote again to stop it."""
+        council = Council(4)
+        council.fill_treasury(1_000 * COIN)
+        measure = council.propose(SpendTreasury(council.stranger.address, COIN))
+        council.vote(measure, *council.officers[1:3])
+        assert council.passed(measure)
+        rotate(council, council.officers[2])
+        council.end_epoch(2)
+        assert council.measure(measure) is None
+        assert (len(council.events("governance.revoked")), council.events("governance.spent")) == (1, [])
+
+    def test_a_larger_set_has_until_the_payment_to_approve_it(self) -> None:
+        """Three of four have decided; of five it takes four, and the fourth vote still comes in time."""
+        for comes in (False, True):
+            council = Council(4)
+            council.fill_treasury(1_000 * COIN)
+            newcomer = council.outsiders[0]
+            council.enact(newcomer.addition)
+            council.do(newcomer, newcomer.ready(council.chain_id, council.epoch))
+            measure = council.propose(SpendTreasury(council.stranger.address, COIN))
+            council.vote(measure, *council.officers[1:3])
+            council.end_epoch()
+            assert newcomer.address in council.operators
+            if comes:
+                council.vote(measure, newcomer)
+            council.end_epoch()
+            assert len(council.events("governance.spent")) == comes
+            assert len(council.events("governance.revoked")) == (not comes)
 
     def test_a_rotated_key_voids_a_vote(self) -> None:
         council = Council(4)
@@ -492,6 +541,13 @@ class TestParameters:
             with pytest.raises(ParameterRefused):
                 changed(usual, usual, "market_fee", value)
         assert changed(usual, usual, "market_fee", 100).market_fee == 100
+
+    @pytest.mark.parametrize("name", sorted(RANGES))
+    def test_a_genesis_value_out_of_range_may_come_in(self, name: str) -> None:
+        permitted = RANGES[name]
+        for old in (permitted.minimum // 8, 8 * permitted.maximum):
+            low, high = reach(name, old)
+            assert permitted.minimum <= low <= high <= permitted.maximum
 
     def test_what_contradicts_another_parameter(self) -> None:
         usual = Parameters(maximum_gap_ms=60_000, activation_grace_seconds=150)
