@@ -94,7 +94,7 @@ schema = document()["components"]["schemas"]["Action.parking.park"]
 assert set(schema["properties"]) == {"action", "place", "rent"}
 
 text = dict(describe(codec.body, "dait"))
-assert (text["1. action"], text["1. place"], text["1. rent"]) == ("parking.park", "level 2", "1.5 AITBC"), text
+assert ("parking.park", "level 2", "1.5 AITBC") == tuple(text[name] for name in ("action", "place", "rent")), text
 
 signed, actions = f"{sys.argv[1]}/signed", f"{sys.argv[1]}/actions.json"
 open(signed, "wb").write(to_file(codec))
