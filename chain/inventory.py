@@ -4,9 +4,10 @@ A GPU's calendar is a table of intervals ordered by start, so two bookings overl
 conflict is found with one look at the last interval that starts before the wanted end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import islice
 from typing import Annotated
 
 from chain import reputation, stake
@@ -34,6 +35,10 @@ from chain.state.view import View
 
 MAXIMUM_MAINTENANCE = 16
 """Windows of maintenance of one GPU that are not over."""
+
+
+MAXIMUM_CLEARED = 8
+"""Overdue intervals that one action takes off the calendar of a retiring GPU; the due queue takes the others."""
 
 
 class BookingConflict(LedgerError):
@@ -224,9 +229,27 @@ def require_vacant(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> Non
 
 
 def clear_overdue(context: Context, gpu_id: bytes) -> None:
-    """Bring what has started on a GPU up to date, so that what is over by the clocks holds neither slot nor GPU."""
-    started = INTERVALS.scan(context.view, gpu_id, gpu_id + u64(context.time_ms + 1))
-    for interval in [interval for _, interval in started]:
+    """Bring up to date what started last on a GPU: if that is over, nothing that has started holds the present.
+
+    Intervals do not overlap, so all before it had ended when it began. They wait for the due queue, which was paid for
+    them; what an action does here does not grow with what is overdue.
+    """
+    _update(context, next(_started(context, gpu_id, reverse=True), None))
+
+
+def clear_calendar(context: Context, gpu_id: bytes) -> None:
+    """Bring up to date what started first on a GPU that retires when nothing is left, up to MAXIMUM_CLEARED."""
+    for interval in list(islice(_started(context, gpu_id), MAXIMUM_CLEARED)):
+        _update(context, interval)
+
+
+def _started(context: Context, gpu_id: bytes, *, reverse: bool = False) -> Iterator[Interval]:
+    bounds = (gpu_id, gpu_id + u64(context.time_ms + 1))
+    return (interval for _, interval in INTERVALS.scan(context.view, *bounds, reverse=reverse))
+
+
+def _update(context: Context, interval: Interval | None) -> None:
+    if interval is not None:
         DUE_HANDLERS[interval.subject](context, interval.holder)
 
 

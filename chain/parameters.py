@@ -19,9 +19,9 @@ class Parameters:
 
     epoch_blocks: Unsigned32 = 1_000
     """Blocks in an epoch."""
-    maximum_block_weight: Unsigned64 = 20_000
+    maximum_block_weight: Unsigned64 = 8_000
     """Weight of all transactions and due items of a block together."""
-    due_weight: Unsigned64 = 5_000
+    due_weight: Unsigned64 = 4_000
     """The part of a block's weight that due items may take before transactions run."""
     maximum_gap_ms: Unsigned32 = 15_000
     """Live time advances by at most this much in one block."""
@@ -85,7 +85,7 @@ class Parameters:
         rules = [
             (self.epoch_blocks >= 1, "epoch_blocks must be at least 1"),
             (
-                self.due_weight + 1_100 <= self.maximum_block_weight,
+                self.due_weight + 1_300 <= self.maximum_block_weight,
                 "due_weight must leave room for one full transaction, or due items could keep it out for ever",
             ),
             (self.due_weight >= 100, "due_weight must be at least 100"),

@@ -424,9 +424,9 @@ def encode_record(obj: object) -> bytes:
     return encode_trusted([_LAYOUTS[type(obj)].version, *to_plain(obj)])
 
 
-def decode_record(cls: type[R], data: bytes, *, max_size: int = 1 << 20) -> R:
-    """The record of these bytes. Raises MalformedEncoding, UnknownVersion or InvalidField."""
-    plain = decode(data, max_size=max_size)
+def decode_record(cls: type[R], data: bytes, *, max_size: int = 1 << 20, max_items: int | None = None) -> R:
+    """The record of these bytes. Raises MalformedEncoding, UnknownVersion or InvalidField; for limits see `decode`."""
+    plain = decode(data, max_size=max_size, max_items=max_items)
     if not isinstance(plain, tuple) or not plain:
         raise MalformedEncoding(reason="expected a record", record=cls.__name__)
     _check_version(cls, plain)

@@ -35,6 +35,9 @@ from chain.schema import (
 
 TRANSACTION_DOMAIN = b"aitbc/tx/1"
 MAXIMUM_TRANSACTION_BYTES = 256 << 10
+MAXIMUM_TRANSACTION_VALUES = 24_576
+"""Values of a body, arrays counted: more than a thousand actions of the usual kinds have. It bounds what it costs to
+refuse a body of a quarter of a megabyte that holds nothing but tiny values."""
 MAXIMUM_VALIDITY_MS = 3_600_000
 """`valid_until_ms` is at most one hour ahead of block time, so that a client knows when a transaction is dead."""
 BASE_WEIGHT = 1
@@ -83,7 +86,8 @@ class Transaction:
             raise TransactionTooLarge(size=len(envelope), maximum=MAXIMUM_TRANSACTION_BYTES)
         match decode(envelope, max_size=MAXIMUM_TRANSACTION_BYTES, max_items=3):
             case (bytes() as body_bytes, bytes() as signature) if len(signature) == 64:
-                body = decode_record(Body, body_bytes, max_size=MAXIMUM_TRANSACTION_BYTES)
+                limits = {"max_size": MAXIMUM_TRANSACTION_BYTES, "max_items": MAXIMUM_TRANSACTION_VALUES}
+                body = decode_record(Body, body_bytes, **limits)
             case _:
                 raise MalformedEncoding(reason="expected [body bytes, signature of 64 bytes]")
         return Transaction(body, signature, body_bytes, envelope, sha256(body_bytes))

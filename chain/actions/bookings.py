@@ -142,7 +142,7 @@ class Release(Action):
 
     code: ClassVar[int] = 32
     name: ClassVar[str] = "booking.release"
-    base_weight: ClassVar[int] = 47
+    base_weight: ClassVar[int] = 60
 
     booking: Hash
 
@@ -162,7 +162,7 @@ class Confirm(Action):
 
     code: ClassVar[int] = 33
     name: ClassVar[str] = "booking.confirm"
-    base_weight: ClassVar[int] = 22
+    base_weight: ClassVar[int] = 35
 
     booking: Hash
 
@@ -180,7 +180,7 @@ class Cancel(Action):
 
     code: ClassVar[int] = 34
     name: ClassVar[str] = "booking.cancel"
-    base_weight: ClassVar[int] = 47
+    base_weight: ClassVar[int] = 64
 
     booking: Hash
 
@@ -261,7 +261,7 @@ class ProviderCancel(Action):
 
     code: ClassVar[int] = 36
     name: ClassVar[str] = "booking.provider_cancel"
-    base_weight: ClassVar[int] = 52
+    base_weight: ClassVar[int] = 60
 
     booking: Hash
 
@@ -282,7 +282,7 @@ class Settle(Action):
 
     code: ClassVar[int] = 37
     name: ClassVar[str] = "booking.settle"
-    base_weight: ClassVar[int] = 60
+    base_weight: ClassVar[int] = 64
 
     booking: Hash
 

@@ -31,7 +31,7 @@ from chain.dispute import (
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import escrow_of
 from chain.invariants import require
-from chain.inventory import GPUS, GpuStatus, challenged_gpu, clear_overdue, read_gpu
+from chain.inventory import GPUS, GpuStatus, challenged_gpu, clear_calendar, read_gpu
 from chain.job import JOBS, JobStatus, current_job
 from chain.schedule import Subject, is_scheduled
 from chain.schema import BasisPoints, Hash, String, record
@@ -150,7 +150,7 @@ class ChallengeHardware(Action):
     def check(self, context: Context) -> None:
         gpu = challenged_gpu(context, self.gpu)
         if gpu.status is GpuStatus.RETIRING:
-            clear_overdue(context, self.gpu)
+            clear_calendar(context, self.gpu)
             gpu = read_gpu(context.view, self.gpu)
         if gpu.owner == context.sender:
             raise NotAuthorized(needed="anybody but the provider", account=gpu.owner)
@@ -207,7 +207,7 @@ class VoteOnDispute(Action):
 
     code: ClassVar[int] = 72
     name: ClassVar[str] = "dispute.vote"
-    base_weight: ClassVar[int] = 25
+    base_weight: ClassVar[int] = 60
 
     dispute: Hash
     renter_share: BasisPoints

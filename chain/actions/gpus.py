@@ -22,6 +22,7 @@ from chain.inventory import (
     HardwareClaim,
     Terms,
     challenged_gpu,
+    clear_calendar,
     clear_overdue,
     current_gpu,
     read_gpu,
@@ -158,7 +159,7 @@ class RegisterGpu(Action):
 def _listed(context: Context, gpu_id: bytes) -> Gpu:
     """The GPU; retired, if it was only waiting for what is over by now. Raises NotFound."""
     if challenged_gpu(context, gpu_id).status is GpuStatus.RETIRING:
-        clear_overdue(context, gpu_id)
+        clear_calendar(context, gpu_id)
     return read_gpu(context.view, gpu_id)
 
 
@@ -206,7 +207,7 @@ class RetireGpu(Action):
 
     code: ClassVar[int] = 22
     name: ClassVar[str] = "gpu.retire"
-    base_weight: ClassVar[int] = 6
+    base_weight: ClassVar[int] = 40
 
     gpu: Hash
 
@@ -287,6 +288,8 @@ class SetMaintenance(Action):
         if not context.time_ms <= start_ms <= latest:
             raise MaintenanceTimeRefused(minimum=context.time_ms, maximum=latest, got=start_ms)
         clear_overdue(context, self.gpu)
+        for maintenance_id in read_gpu(context.view, self.gpu).maintenance:
+            end_overdue(context, maintenance_id)
         if len(read_gpu(context.view, self.gpu).maintenance) >= MAXIMUM_MAINTENANCE:
             raise TooMuchMaintenance(gpu=self.gpu, maximum=MAXIMUM_MAINTENANCE)
         require_vacant(context.view, self.gpu, start_ms, end_ms)

@@ -80,7 +80,7 @@ class SubmitJob(Action):
 
     code: ClassVar[int] = 40
     name: ClassVar[str] = "job.submit"
-    base_weight: ClassVar[int] = 15
+    base_weight: ClassVar[int] = 7
 
     kind: Annotated[str, String(32, 1)]
     input_hash: Hash

@@ -245,7 +245,7 @@ class ProposeActions(Action):
     expires_ms: Timestamp
 
     def weight(self) -> int:
-        return 16 + sum(action.weight() for action in self.actions)
+        return 85 + sum(action.weight() for action in self.actions)
 
     def validate(self) -> None:
         if any(action.name.startswith("multisig.") and not isinstance(action, SetMembers) for action in self.actions):

@@ -50,7 +50,7 @@ from chain.schema import (
 )
 from chain.state.view import View
 
-BIDS_WEIGHT = 64
+BIDS_WEIGHT = 130
 """Of taking all bids of a request out of the state."""
 
 

@@ -94,7 +94,7 @@ class SubmitReview(Action):
 
     code: ClassVar[int] = 50
     name: ClassVar[str] = "review.submit"
-    base_weight: ClassVar[int] = 24
+    base_weight: ClassVar[int] = 36
 
     subject: Hash
     """The booking or job."""

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chain.action import ACTIONS
+from tests.benchmarks.scenarios import SCENARIOS
+from tests.benchmarks.scenarios_many import NEEDS_A_CANDIDATE, NOT_BY_THEMSELVES
 from tests.e2e.support import ROOT
 
 TINY = {
@@ -34,6 +37,18 @@ def assert_measured(results: dict[str, dict[str, float]]) -> None:
 
 def test_one_node_applies(tmp_path: Path) -> None:
     assert_measured(results_of("apply", tmp_path))
+
+
+def test_the_dearest_actions_are_measured() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.weights", "stake.add", "due: unbonding is paid"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "worst: " in done.stdout
+
+
+def test_every_action_has_its_dearest() -> None:
+    known = {action.name for action in ACTIONS.values()}
+    assert known - set(SCENARIOS) - NOT_BY_THEMSELVES - NEEDS_A_CANDIDATE == set()
 
 
 @pytest.mark.extended

@@ -530,7 +530,7 @@ class TestExpiry:
             error = market.refused(market.providers[-1], WithdrawBid(request_id))
             assert error == ("not_found", {"kind": "request", "id": request_id})
             left.append(len(market.bids(request_id)))
-        assert left == [45, 25, 5, 0]
+        assert left == [46, 26, 6, 0]
         assert purses.deposited == 0
 
     def test_an_overdue_request_is_closed_whatever_the_queue_has_reached(self) -> None:
@@ -590,5 +590,5 @@ def test_weights_cover_what_is_looked_at() -> None:
     assert opening.weight() == 15
     gpus = tuple(bytes([index]) * 32 for index in range(16))
     assert PlaceBid(UNKNOWN, gpus, (1,) * 16, 1).weight() == 158
-    assert AcceptBid(UNKNOWN, b"\x00" * 33, 1).weight() == 222
-    assert CancelRequest(UNKNOWN).weight() == 70
+    assert AcceptBid(UNKNOWN, b"\x00" * 33, 1).weight() == 288
+    assert CancelRequest(UNKNOWN).weight() == 136

@@ -87,7 +87,7 @@ def test_the_budget_bounds_each_block_and_the_rest_carries_over() -> None:
 
 
 def test_due_items_count_towards_the_weight_of_the_block() -> None:
-    market = Market(parameters=altered(due_weight=100, maximum_block_weight=1_200))
+    market = Market(parameters=altered(due_weight=100, maximum_block_weight=1_400))
     flood(market, 100)
     market.wait(59_999)
     heavy = market.sign(market.provider, *[AddStake(1)] * 548, fee=COIN)

@@ -175,26 +175,26 @@ class TestFees:
 class TestWeight:
     def test_a_full_block_takes_no_more(self) -> None:
         ledger = Ledger(
-            make_specification([ALICE, BOB], parameters=Parameters(maximum_block_weight=1_200, due_weight=100))
+            make_specification([ALICE, BOB], parameters=Parameters(maximum_block_weight=1_400, due_weight=100))
         )
         execution = BlockExecution(ledger.view, context(ledger))
         heavy = ledger.sign(ALICE, *[PAY] * 999, fee=COIN)
         assert heavy.weight == 1_000
         execution.apply_transaction(heavy)
-        small = ledger.sign(BOB, *[PAY] * 200, fee=COIN)
+        small = ledger.sign(BOB, *[PAY] * 400, fee=COIN)
         with pytest.raises(InvalidBlock) as caught:
             execution.apply_transaction(small)
-        assert caught.value.data["transaction_weight"] == 201
-        execution.apply_transaction(ledger.sign(BOB, *[PAY] * 199, fee=COIN))
-        assert execution.outcome().weight == 1_200
+        assert caught.value.data["transaction_weight"] == 401
+        execution.apply_transaction(ledger.sign(BOB, *[PAY] * 399, fee=COIN))
+        assert execution.outcome().weight == 1_400
         with pytest.raises(InvalidBlock):
             apply_block(ledger.view, context(ledger), [heavy, small])
 
     def test_parameters_leave_room_for_a_full_transaction_beside_the_due_items(self) -> None:
         """Or a steady stream of due items would keep the heaviest transactions out for ever."""
         with pytest.raises(InvalidGenesis):
-            Parameters(maximum_block_weight=6_000, due_weight=5_000).check()
-        Parameters(maximum_block_weight=6_100, due_weight=5_000).check()
+            Parameters(maximum_block_weight=6_299, due_weight=5_000).check()
+        Parameters(maximum_block_weight=6_300, due_weight=5_000).check()
 
 
 class TestIdempotency:

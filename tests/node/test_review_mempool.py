@@ -16,7 +16,7 @@ from tests.ledger import Person
 from tests.solo import Solo
 
 ALICE = Person("alice")
-HEAVIEST = 20_000
+HEAVIEST = 8_000
 OTHER_WEIGHT = 11
 """Of the transaction and the approval themselves."""
 
