@@ -385,7 +385,7 @@ def freeze(context: Context, booking_id: bytes, booking: Booking, dispute_id: by
     if booking.status is BookingStatus.ACTIVE:
         _leave_calendar(context, booking)
         refund, ended_ms = escrow.refund(context, booking_id, booking.cost - gross), context.time_ms
-        remember(context, booking, released=1)
+        remember(context, booking, **{"cancelled_late" if context.sender == booking.provider else "released": 1})
     net, fee = pay_matured(context, booking_id, booking)
     frozen = replace(
         booking,

@@ -21,7 +21,7 @@ class Reputation:
     completed: Unsigned64 = 0
     """Bookings that ran to their end."""
     released: Unsigned64 = 0
-    """Bookings that were left early, or that a dispute ended."""
+    """Bookings that their renter left early, or ended by a dispute."""
     cancelled: Unsigned64 = 0
     """Bookings that their renter gave up before the start."""
     no_shows: Unsigned64 = 0
@@ -29,7 +29,7 @@ class Reputation:
     cancelled_in_time: Unsigned64 = 0
     """Bookings that the provider gave up before the notice."""
     cancelled_late: Unsigned64 = 0
-    """Bookings that the provider gave up within the notice, after the start or while active."""
+    """Bookings that the provider gave up within the notice, after the start or while active, also by a dispute."""
     disputes_lost: Unsigned64 = 0
     """Disputes in which the provider was at fault."""
     jobs_accepted: Unsigned64 = 0

@@ -7,6 +7,7 @@ import pytest
 
 from chain import reputation
 from chain.actions.bookings import Activate, Cancel, Confirm, ProviderCancel
+from chain.actions.disputes import OpenDispute
 from chain.actions.gpus import Heartbeat, RegisterGpu, RetireGpu
 from chain.actions.jobs import AcceptJob, FailJob
 from chain.actions.reviews import SubmitReview
@@ -105,6 +106,22 @@ class TestBookings:
         assert counted(market) == {"completed": 1, "gross": gross, "fee": fee}
         for gpu in range(3):
             assert counted(market, gpu) == {"completed": 1, "gross": gross // 3, "fee": fee // 3}
+
+    @pytest.mark.parametrize(("opener", "expected"), [("renter", "released"), ("provider", "cancelled_late")])
+    def test_ended_by_a_dispute(self, opener: str, expected: str) -> None:
+        market = Market()
+        booking_id = market.active(seconds=3_600)
+        market.do(getattr(market, opener), OpenDispute(booking_id, "x"), after_ms=600_000)
+        assert everywhere(market) == {expected: 1}
+
+    def test_a_dispute_about_what_is_over_already_changes_nothing_before_it_is_decided(self) -> None:
+        market = Market()
+        booking_id = market.active(seconds=3_600)
+        market.release(booking_id)
+        market.do(market.renter, OpenDispute(booking_id, "x"))
+        assert everywhere(market) == {"released": 1}
+        market.wait(300_000)
+        assert everywhere(market)["disputes_lost"] == 1
 
     def test_a_dispute_that_was_lost(self) -> None:
         market = Market()
