@@ -139,6 +139,9 @@ class ProofRecordParams:
         "dispute",
         "multisig",
         "proposal",
+        "measure",
+        "candidate",
+        "conviction",
     ]
     key: RecordKeyHex
     """The record's key: an id, or an address in hexadecimal."""

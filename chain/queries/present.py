@@ -10,6 +10,7 @@ _NOBODY = bytes(33)
 
 def present(view: View, sender: bytes = _NOBODY) -> Context:
     """A context at the state's own time; whatever is written through it stays in this throw-away view."""
-    clocks = read_clocks(view)
-    block = BlockContext(chain_id="", height=clocks.height, epoch=0, time_ms=clocks.time_ms, proposer=_NOBODY)
-    return Context(view, block, clocks.live_ms, read_parameters(view), sender, bytes(32))
+    clocks, parameters = read_clocks(view), read_parameters(view)
+    epoch = clocks.height // parameters.epoch_blocks  # that of the next block
+    block = BlockContext(chain_id="", height=clocks.height, epoch=epoch, time_ms=clocks.time_ms, proposer=_NOBODY)
+    return Context(view, block, clocks.live_ms, parameters, sender, bytes(32))

@@ -8,13 +8,16 @@ from typing import Any
 
 from chain import interface as api
 from chain.actions.accounts import PROFILES, StoredProfile
+from chain.actions.evidence import CONVICTIONS, Conviction
 from chain.actions.multisig import MULTISIGS, PROPOSALS, Multisig, Proposal
 from chain.actions.reviews import REVIEWS, Review
+from chain.authorities import CANDIDATES, Candidate
 from chain.bank import ACCOUNTS, Account
 from chain.booking import BOOKINGS, Booking
 from chain.dispute import DISPUTES, Dispute
 from chain.errors import NotFound
 from chain.escrow import ESCROWS, Escrow
+from chain.governance import MEASURES, Measure
 from chain.inventory import GPUS, Gpu
 from chain.job import JOBS, Job
 from chain.request import BIDS, REQUESTS, Bid, Request
@@ -44,6 +47,9 @@ TABLES: dict[str, tuple[Table[Any], type[Any]]] = {
     "dispute": (DISPUTES, Dispute),
     "multisig": (MULTISIGS, Multisig),
     "proposal": (PROPOSALS, Proposal),
+    "measure": (MEASURES, Measure),
+    "candidate": (CANDIDATES, Candidate),
+    "conviction": (CONVICTIONS, Conviction),
 }
 
 

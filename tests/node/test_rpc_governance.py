@@ -181,3 +181,12 @@ async def test_ids_that_are_none(council: Council) -> None:
     assert (await council.fault("governance.get", measure="00")).code == -32602
     assert (await council.fault("governance.list", cursor="00")).name == "invalid_cursor"
     assert (await council.fault("governance.list", status="closed")).code == -32602
+
+
+async def test_proofs(council: Council) -> None:
+    measure = await council.propose(FEE)
+    found = await council.call("proof.record", kind="measure", key=measure)
+    assert found["present"]
+    assert found["record"]["proposer"] == council.text(OFFICERS[0].address)
+    for kind in ("candidate", "conviction"):
+        assert not (await council.call("proof.record", kind=kind, key=NEW.address.hex()))["present"]
