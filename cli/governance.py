@@ -139,18 +139,18 @@ def disable_authority(app: Application, operators: tuple[str, ...], expires: int
 
 
 @propose.command("set-parameter", writes=True)
-@click.argument("name")
+@click.argument("parameter")
 @click.argument("value")
 @_expires
 @application
-def set_parameter(app: Application, name: str, value: str, expires: int) -> None:
+def set_parameter(app: Application, parameter: str, value: str, expires: int) -> None:
     """Change a number of the network; at most to half or double what it is. Amounts are AITBC, shares percentages.
 
     `aitbc governance parameters` shows what can be changed and how far.
     """
     from chain.actions.governance import SetParameter
 
-    name = name.strip().replace("-", "_")
+    name = parameter.strip().replace("-", "_")
     action = SetParameter(name, parse_value(name, value))
     _propose(app, [action], expires, [("new value", value_text(name, action.value))])
 

@@ -30,6 +30,9 @@ SAMPLES: dict[str, str] = {
     "recipient": "dait1qqv3kdnxe49qh4u20kz9ud7k346dr55mrmnr6jgj8ty5dh3paept5r84c9v",
     "account": "dait1qqv3kdnxe49qh4u20kz9ud7k346dr55mrmnr6jgj8ty5dh3paept5r84c9v",
     "members": "dait1qqv3kdnxe49qh4u20kz9ud7k346dr55mrmnr6jgj8ty5dh3paept5r84c9v",
+    "operators": "dait1qqv3kdnxe49qh4u20kz9ud7k346dr55mrmnr6jgj8ty5dh3paept5r84c9v",
+    "to": "dait1qqv3kdnxe49qh4u20kz9ud7k346dr55mrmnr6jgj8ty5dh3paept5r84c9v",
+    "parameter": "market_fee",
     "value": "1",
     "which": "1",
     "kind": "inference",
@@ -96,7 +99,15 @@ NEEDS_MORE = {
     ("miner", "deliver"): ["--result", "x"],
     ("wallet", "multisig-propose"): ["--send", SAMPLES["account"], "1"],
 }
-FILES = {("wallet", "submit"), ("wallet", "payout"), ("wallet", "build"), ("blockchain", "verify-proof")}
+FILES = {
+    ("wallet", "submit"),
+    ("wallet", "payout"),
+    ("wallet", "build"),
+    ("blockchain", "verify-proof"),
+    ("governance", "propose", "actions"),
+    ("governance", "propose", "add-authority"),
+    ("governance", "ready"),
+}
 REMOTE = [path for path in COMMANDS if path not in LOCAL | FILES and path[0] not in ("localnet", "genesis")]
 
 
