@@ -92,9 +92,9 @@ def credit(view: View, address: bytes, amount: int) -> None:
     ACCOUNTS.put(view, address, replace(old, balance=checked(old.balance + amount)))
 
 
-def require_funds(view: View, address: bytes, amount: int, deposit: int = 0) -> None:
-    """Raise InsufficientFunds unless the balance covers an amount and a deposit."""
-    available = account(view, address).balance
+def require_funds(view: View, address: bytes, amount: int, deposit: int = 0, returning: int = 0) -> None:
+    """Raise InsufficientFunds unless the balance, with what is about to return, covers an amount and a deposit."""
+    available = account(view, address).balance + returning
     if available < amount + deposit:
         details = {"deposit": deposit} if deposit else {}
         raise InsufficientFunds(needed=amount + deposit, available=available, **details)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Annotated
 
-from chain import escrow, reputation, stake
+from chain import deposit, escrow, reputation, stake
 from chain.action import DUE_HANDLERS, Clock, Context
 from chain.clocks import block_instant, live_before, live_instant
 from chain.errors import NotFound
-from chain.inventory import hardware_of, models_of, prolong, read_gpu, vacate
+from chain.inventory import INTERVAL_BYTES, hardware_of, let_go, models_of, prolong, read_gpu, vacate
+from chain.parameters import Parameters
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
@@ -26,6 +27,7 @@ from chain.schema import (
     PublicKey,
     Seconds,
     Timestamp,
+    Unsigned32,
     Unsigned64,
     record,
 )
@@ -114,6 +116,12 @@ class Booking:
     extensions: Annotated[tuple[Extension, ...], ListOf(MAXIMUM_SEGMENTS - 1)] = ()
     dispute: Hash | None = None
     """The dispute about it; there is one at most."""
+    review_seconds: Seconds = 0
+    """Live time after its end in which it may be reviewed; then, once it is over, it leaves the state."""
+    jobs: Unsigned32 = 0
+    """Jobs in the state that are inside it, over or not; it does not leave before they do."""
+    deposit: Amount = 0
+    """Paid by the renter; returned when it leaves the state."""
 
     @property
     def from_ms(self) -> int:
@@ -127,6 +135,31 @@ class Booking:
 
 
 BOOKINGS: Table[Booking] = Table(TableId.BOOKINGS, Booking)
+
+
+def storage_deposit(parameters: Parameters, gpus: int) -> int:
+    """What a booking of so many GPUs costs while it is in the state, with its escrow and its times in calendars."""
+    booking = Booking(
+        renter=bytes(33),
+        provider=bytes(33),
+        gpus=(bytes(32),) * gpus,
+        status=BookingStatus.RESERVED,
+        rate=0,
+        start_ms=0,
+        end_ms=0,
+        cost=0,
+        collateral=0,
+        minimum_seconds=0,
+        grace_seconds=0,
+        window_seconds=0,
+        release_charge=0,
+        notice_seconds=0,
+        cancellation_share=0,
+        sealing_key=bytes(32),
+        reserved_height=0,
+        extensions=(Extension(0, 0),) * (MAXIMUM_SEGMENTS - 1),
+    )
+    return deposit.storage_deposit(parameters, booking, escrow.ESCROW_BYTES + gpus * INTERVAL_BYTES)
 
 
 def cost_of(rate: int, seconds: int) -> int:
@@ -189,7 +222,25 @@ def subjects(booking_id: bytes, booking: Booking) -> list[tuple[str, bytes]]:
 
 
 def current_booking(context: Context, booking_id: bytes) -> Booking:
-    """The booking, brought up to date with both clocks. Raises NotFound."""
+    """The booking, brought up to date with both clocks. Raises NotFound, also when it should have left the state."""
+    booking = update(context, booking_id)
+    if has_left(context, booking):
+        raise NotFound(kind="booking", id=booking_id)
+    return booking
+
+
+def has_left(context: Context, booking: Booking) -> bool:
+    """Whether a booking is over for so long that nobody finds it any more, whatever the due queue has reached."""
+    return booking.status not in OPEN_STATUSES and context.live_ms >= leaves_live_ms(context.view, booking)
+
+
+def leaves_live_ms(view: View, booking: Booking) -> int:
+    """Live time at which a booking that is over leaves the state."""
+    return live_instant(view, booking.ended_ms or 0) + booking.review_seconds * 1_000
+
+
+def update(context: Context, booking_id: bytes) -> Booking:
+    """Do with a booking what both clocks say; returns it as of now, even if that was its last moment."""
     booking = read_booking(context.view, booking_id)
     if booking.status is BookingStatus.RESERVED and context.time_ms >= booking.start_ms:
         booking = _await_activation(context, booking_id, booking)
@@ -204,13 +255,49 @@ def current_booking(context: Context, booking_id: bytes) -> Booking:
     if booking.status is BookingStatus.DISPUTED and booking.dispute is not None:
         DUE_HANDLERS[Subject.DISPUTE](context, booking.dispute)
         booking = read_booking(context.view, booking_id)
+    if has_left(context, booking):
+        _leave(context, booking_id, booking)
     return booking
 
 
 def advance(context: Context, booking_id: bytes) -> None:
     """Due handler: bring a booking up to date."""
     if BOOKINGS.get(context.view, booking_id) is not None:
-        current_booking(context, booking_id)
+        update(context, booking_id)
+
+
+def retain(context: Context, booking_id: bytes, booking: Booking) -> None:
+    """Write a booking that is over: it stays for as long as it may be reviewed."""
+    BOOKINGS.put(context.view, booking_id, booking)
+    schedule(context, Clock.LIVE, leaves_live_ms(context.view, booking), Subject.BOOKING, booking_id)
+
+
+def _leave(context: Context, booking_id: bytes, booking: Booking) -> None:
+    """Remove a booking whose time is over, unless a job still names it: then the last of them does."""
+    if booking.jobs:
+        return
+    unschedule(context, Clock.LIVE, leaves_live_ms(context.view, booking), Subject.BOOKING, booking_id)
+    BOOKINGS.delete(context.view, booking_id)
+    escrow.close(context, booking_id)
+    for gpu_id in booking.gpus:
+        let_go(context, gpu_id)
+    deposit.give_back(context, booking.renter, booking.deposit, ("booking", booking_id))
+    context.emit("booking.removed", subjects(booking_id, booking))
+
+
+def enter_job(context: Context, booking_id: bytes) -> None:
+    """A job inside the booking enters the state."""
+    booking = read_booking(context.view, booking_id)
+    BOOKINGS.put(context.view, booking_id, replace(booking, jobs=booking.jobs + 1))
+
+
+def leave_job(context: Context, booking_id: bytes) -> None:
+    """A job inside the booking leaves the state."""
+    booking = read_booking(context.view, booking_id)
+    booking = replace(booking, jobs=booking.jobs - 1)
+    BOOKINGS.put(context.view, booking_id, booking)
+    if has_left(context, booking):
+        _leave(context, booking_id, booking)
 
 
 def _await_activation(context: Context, booking_id: bytes, booking: Booking) -> Booking:
@@ -241,20 +328,23 @@ def _unschedule(context: Context, booking_id: bytes, booking: Booking) -> None:
         unschedule(context, Clock.LIVE, booking.payment_live_ms, Subject.BOOKING, booking_id)
 
 
-def _leave_calendar(context: Context, booking: Booking) -> None:
+def _leave_calendar(context: Context, booking: Booking, ended_ms: int) -> None:
     for gpu_id in booking.gpus:
-        vacate(context, gpu_id, booking.start_ms)
+        vacate(context, gpu_id, booking.start_ms, ended_ms)
 
 
 def _no_show(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The provider never came: the renter gets the money back, and the collateral slice on top."""
     remember(context, booking, no_shows=1)
-    return _finish_unused(context, booking_id, booking, BookingStatus.NO_SHOW, "no_show", forfeited=booking.collateral)
+    over_live_ms = live_instant(context.view, booking.start_ms) + booking.patience_ms
+    ended = replace(booking, ended_ms=block_instant(context.view, over_live_ms))
+    return _finish_unused(context, booking_id, ended, BookingStatus.NO_SHOW, "no_show", forfeited=booking.collateral)
 
 
 def _abandon(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The booking's time passed while the chain was down: everyone gets back what he put in."""
-    return _finish_unused(context, booking_id, booking, BookingStatus.CANCELLED, "abandoned", forfeited=0)
+    ended = replace(booking, ended_ms=booking.end_ms)
+    return _finish_unused(context, booking_id, ended, BookingStatus.CANCELLED, "abandoned", forfeited=0)
 
 
 def cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
@@ -270,13 +360,14 @@ def cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
 def _finish_unused(
     context: Context, booking_id: bytes, booking: Booking, status: BookingStatus, what: str, *, forfeited: int
 ) -> Booking:
+    ended_ms = booking.ended_ms or context.time_ms
     _unschedule(context, booking_id, booking)
-    _leave_calendar(context, booking)
+    _leave_calendar(context, booking, ended_ms)
     refund = escrow.refund_rest(context, booking_id)
     paid = stake.forfeit(context.view, booking.provider, forfeited, booking.renter)
     stake.free(context.view, booking.provider, booking.collateral - forfeited)
-    done = replace(booking, status=status, ended_ms=context.time_ms, closed_height=context.block.height)
-    BOOKINGS.put(context.view, booking_id, done)
+    done = replace(booking, status=status, ended_ms=ended_ms, closed_height=context.block.height)
+    retain(context, booking_id, done)
     settled = escrow.escrow_of(context.view, booking_id)
     context.emit(
         f"booking.{what}",
@@ -351,7 +442,7 @@ def extend(context: Context, booking_id: bytes, booking: Booking, seconds: int, 
 def end(context: Context, booking_id: bytes, booking: Booking, time_ms: int, gross: int, what: str) -> Booking:
     """An active booking ends: what was not earned returns at once, what was earned waits for the window."""
     _unschedule(context, booking_id, booking)
-    _leave_calendar(context, booking)
+    _leave_calendar(context, booking, time_ms)
     refund = escrow.refund(context, booking_id, booking.cost - gross)
     payment_live_ms = live_instant(context.view, time_ms) + booking.window_seconds * 1_000
     closing = replace(
@@ -373,7 +464,7 @@ def close(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     stake.free(context.view, booking.provider, booking.collateral)
     remember_earnings(context, booking_id, booking)
     closed = replace(booking, status=BookingStatus.CLOSED, closed_height=context.block.height)
-    BOOKINGS.put(context.view, booking_id, closed)
+    retain(context, booking_id, closed)
     context.emit("booking.closed", subjects(booking_id, closed), net=net, fee=fee)
     return closed
 
@@ -383,7 +474,7 @@ def freeze(context: Context, booking_id: bytes, booking: Booking, dispute_id: by
     _unschedule(context, booking_id, booking)
     refund, ended_ms = 0, booking.ended_ms
     if booking.status is BookingStatus.ACTIVE:
-        _leave_calendar(context, booking)
+        _leave_calendar(context, booking, context.time_ms)
         refund, ended_ms = escrow.refund(context, booking_id, booking.cost - gross), context.time_ms
         remember(context, booking, **{"cancelled_late" if context.sender == booking.provider else "released": 1})
     net, fee = pay_matured(context, booking_id, booking)
@@ -412,7 +503,7 @@ def resolve(context: Context, booking_id: bytes, gross: int, slashed: int) -> in
     stake.free(context.view, booking.provider, booking.collateral - slashed)
     remember_earnings(context, booking_id, booking)
     closed = replace(booking, status=BookingStatus.CLOSED, gross=gross, closed_height=context.block.height)
-    BOOKINGS.put(context.view, booking_id, closed)
+    retain(context, booking_id, closed)
     names = subjects(booking_id, closed)
     context.emit("booking.closed", names, gross=gross, net=net, fee=fee, refund=refund, forfeited=forfeited)
     return forfeited

@@ -6,12 +6,13 @@ it is at its fullest, so that what others do to it later costs nobody anything.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from chain.action import Context
 from chain.bank import KEY_BYTES, adjust, credit, debit
 from chain.parameters import Parameters
-from chain.schema import encode_record
+from chain.schema import Items, Kind, Maybe, Nested, Octets, Unsigned, encode_record, layout
 from chain.state.tables import Table
 from chain.state.view import View
 
@@ -19,13 +20,43 @@ About = tuple[str, bytes]
 """What a deposit is for, as events name it: (role, id)."""
 
 
+R = TypeVar("R")
+
+
+def fullest(record: R) -> R:
+    """The record with every number at its largest and every optional number or id there; texts and lists stay."""
+    form = layout(type(record))
+    changes = {name: _fullest(kind, getattr(record, name)) for name, kind in zip(form.names, form.kinds, strict=True)}
+    return replace(record, **changes)  # type: ignore[type-var]
+
+
+def _fullest(kind: Kind, value: Any) -> Any:
+    match kind:
+        case Unsigned():
+            return kind.maximum
+        case Maybe(inner=Octets() as octets) if value is None:
+            return bytes(octets.maximum)
+        case Maybe() if value is not None or isinstance(kind.inner, Unsigned):
+            return _fullest(kind.inner, value)
+        case Items():
+            return tuple(_fullest(kind.inner, item) for item in value)
+        case Nested():
+            return fullest(value)
+    return value
+
+
+def size_of(record: object) -> int:
+    """Bytes that a record is charged for: its key and itself at its fullest."""
+    return KEY_BYTES + len(encode_record(fullest(record)))
+
+
 def storage_deposit(parameters: Parameters, record: object, growth: int = 0) -> int:
     """What a record costs while it is in the state, base units.
 
     Args:
-        growth: bytes by which it, or what comes and goes with it, may grow beyond the record given.
+        growth: bytes by which its lists may grow, and of what comes and goes with it.
     """
-    return parameters.storage_deposit_per_byte * (KEY_BYTES + len(encode_record(record)) + growth)
+    return parameters.storage_deposit_per_byte * (size_of(record) + growth)
 
 
 def take(context: Context, payer: bytes, amount: int, about: About | None = None) -> None:

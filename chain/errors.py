@@ -144,7 +144,7 @@ class NotAuthorized(LedgerError):
 
 class NotFound(LedgerError):
     code = 1106
-    hint = "Nothing with this id exists in the state."
+    hint = "Nothing with this id is in the state; what has long been over leaves it, and the blocks keep its story."
 
 
 class InvalidBlock(LedgerError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from chain.action import Context
 from chain.bank import adjust, checked, credit, debit, share_fee
+from chain.deposit import size_of
 from chain.errors import NotFound
 from chain.schema import Address, Amount, BasisPoints, record
 from chain.state.tables import Table, TableId
@@ -44,6 +45,8 @@ class Escrow:
 
 
 ESCROWS: Table[Escrow] = Table(TableId.ESCROWS, Escrow)
+ESCROW_BYTES = size_of(Escrow(bytes(33), 0, 0))
+"""Part of what its subject leaves as a deposit."""
 
 
 def open_escrow(context: Context, subject: bytes, payer: bytes, amount: int) -> None:
@@ -91,6 +94,8 @@ def refund(context: Context, subject: bytes, amount: int) -> int:
     """Return part of what is still held to the payer; returns the amount, which is at most what remains."""
     old = escrow_of(context.view, subject)
     amount = min(amount, old.remaining)
+    if not amount:
+        return 0
     ESCROWS.put(context.view, subject, replace(old, refunded=old.refunded + amount))
     adjust(context.view, escrow=-amount)
     credit(context.view, old.payer, amount)

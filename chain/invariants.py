@@ -8,14 +8,15 @@ from collections.abc import Iterator
 
 from chain.action import DEPOSIT_COUNTS, DUE_HANDLERS, INVARIANTS, Clock
 from chain.bank import ACCOUNTS, totals
-from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, matured
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, leaves_live_ms, matured
 from chain.clocks import live_instant, read_clocks
 from chain.crypto.address import key_address
 from chain.errors import LedgerError
 from chain.escrow import ESCROWS, escrow_of
 from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
-from chain.job import HELD, JOBS, JobStatus
+from chain.job import HELD, JOBS, OVER, JobStatus
+from chain.job import leaves_live_ms as job_leaves_live_ms
 from chain.keys import ALIASES, KEYS
 from chain.maintenance import MAINTENANCE
 from chain.request import REQUESTS
@@ -43,6 +44,7 @@ def check_all(view: View) -> None:
     check_collateral(view)
     check_calendars(view)
     check_deadlines(view)
+    check_references(view)
     check_keys(view)
     for check in INVARIANTS:
         check(view)
@@ -188,13 +190,37 @@ def _holds_time(view: View, identifier: bytes, gpu_id: bytes, start_ms: int, end
     )
 
 
+def check_references(view: View) -> None:
+    """Nothing names a booking or a GPU that has left the state, and both count who names them."""
+    jobs: Counter[bytes] = Counter()
+    named: Counter[bytes] = Counter()
+    for job_id, job in JOBS.scan(view):
+        if job.booking is not None:
+            require(BOOKINGS.get(view, job.booking) is not None, "a job inside a booking has it", job=job_id)
+            jobs[job.booking] += 1
+        if job.claim is not None and job.claim.gpu is not None:
+            require(GPUS.get(view, job.claim.gpu) is not None, "a claimed job has its GPU", job=job_id)
+            named[job.claim.gpu] += 1
+    for booking_id, booking in BOOKINGS.scan(view):
+        require(booking.jobs == jobs[booking_id], "a booking counts its jobs", booking=booking_id)
+        for gpu_id in booking.gpus:
+            require(GPUS.get(view, gpu_id) is not None, "a booking has its GPUs", booking=booking_id)
+            named[gpu_id] += 1
+    for gpu_id, gpu in GPUS.scan(view):
+        require(gpu.references == named[gpu_id], "a GPU counts who names it", gpu=gpu_id)
+
+
 def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes]]:
-    time_ms = read_clocks(view).time_ms
+    time_ms, live_ms = read_clocks(view).time_ms, read_clocks(view).live_ms
     for gpu_id, gpu in GPUS.scan(view):
         if gpu.status is GpuStatus.ACTIVE:
             yield Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id
+        elif gpu.status is GpuStatus.RETIRED:
+            require(gpu.leaves_live_ms is not None, "a retired GPU leaves some day", gpu=gpu_id)
+            if not (gpu.references and live_ms >= (gpu.leaves_live_ms or 0)):
+                yield Clock.LIVE, gpu.leaves_live_ms or 0, Subject.GPU, gpu_id
     for booking_id, booking in BOOKINGS.scan(view):
-        for clock, due_ms in _booking_deadlines(view, booking, time_ms):
+        for clock, due_ms in _booking_deadlines(view, booking, time_ms, live_ms):
             yield clock, due_ms, Subject.BOOKING, booking_id
     for job_id, job in JOBS.scan(view):
         if job.status is JobStatus.OPEN:
@@ -203,13 +229,15 @@ def _expected_deadlines(view: View) -> Iterator[tuple[Clock, int, Subject, bytes
             yield Clock.LIVE, job.claim.deadline_live_ms, Subject.JOB, job_id
         elif job.status is JobStatus.DELIVERED and job.acceptance_live_ms is not None:
             yield Clock.LIVE, job.acceptance_live_ms, Subject.JOB, job_id
+        elif job.status in OVER:
+            yield Clock.LIVE, job_leaves_live_ms(view, job), Subject.JOB, job_id
     for window_id, window in MAINTENANCE.scan(view):
         yield Clock.BLOCK, window.end_ms, Subject.MAINTENANCE, window_id
     for key, entry in IDEMPOTENCY.scan(view):
         yield Clock.BLOCK, entry.expires_ms, Subject.IDEMPOTENCY, key
 
 
-def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[tuple[Clock, int]]:
+def _booking_deadlines(view: View, booking: Booking, time_ms: int, live_ms: int) -> Iterator[tuple[Clock, int]]:
     if booking.status is BookingStatus.RESERVED and time_ms < booking.start_ms:
         yield Clock.BLOCK, booking.start_ms
     elif booking.status is BookingStatus.RESERVED:
@@ -220,6 +248,10 @@ def _booking_deadlines(view: View, booking: Booking, time_ms: int) -> Iterator[t
     elif booking.status is BookingStatus.CLOSING:
         require(booking.payment_live_ms is not None, "a closing booking has its payment", renter=booking.renter)
         yield Clock.LIVE, booking.payment_live_ms or 0
+    elif booking.status not in OPEN_STATUSES:
+        leaves = leaves_live_ms(view, booking)
+        if not (booking.jobs and live_ms >= leaves):
+            yield Clock.LIVE, leaves
 
 
 def check_keys(view: View) -> None:

@@ -12,6 +12,8 @@ from typing import Annotated
 
 from chain import reputation, stake
 from chain.action import DUE_HANDLERS, Clock, Context
+from chain.clocks import live_instant
+from chain.deposit import give_back, size_of
 from chain.errors import LedgerError, NotFound
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
@@ -119,6 +121,14 @@ class Gpu:
     """The open dispute about its hardware."""
     refuted: Boolean = False
     """Whether a challenge has shown that the hardware is not what was declared."""
+    references: Unsigned32 = 0
+    """Bookings and claimed jobs in the state that name it, over or not."""
+    idle_ms: Timestamp = 0
+    """Block time at which the last thing in its calendar ended, or its owner retired it."""
+    leaves_live_ms: Timestamp | None = None
+    """Live time from which the record of a retired GPU goes, once nothing refers to it."""
+    deposit: Amount = 0
+    """Paid by the owner; returned when the record leaves the state."""
 
 
 @record(version=1)
@@ -144,6 +154,11 @@ GPUS: Table[Gpu] = Table(TableId.GPUS, Gpu)
 HARDWARE: Table[HardwareClaim] = Table(TableId.HARDWARE, HardwareClaim)
 INTERVALS: Table[Interval] = Table(TableId.INTERVALS, Interval)
 
+INTERVAL_BYTES = size_of(Interval(0, 0, bytes(32)))
+"""Part of what a booking or a job leaves as a deposit, for each GPU."""
+GPU_GROWTH = size_of(HardwareClaim(bytes(32))) + 34 * MAXIMUM_MAINTENANCE
+"""What comes and goes with a GPU: the claim on its hardware hash, and its list of maintenance."""
+
 
 def read_gpu(view: View, gpu_id: bytes) -> Gpu:
     """The GPU. Raises NotFound."""
@@ -162,8 +177,13 @@ def challenged_gpu(context: Context, gpu_id: bytes) -> Gpu:
 
 
 def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
-    """The GPU, brought up to date: challenges decided, offline if its heartbeat is overdue. Raises NotFound."""
-    gpu = challenged_gpu(context, gpu_id)
+    """The GPU, brought up to date: challenges decided, offline if its heartbeat is overdue.
+
+    Raises NotFound, also once it is retired: what an action sees does not depend on when its record leaves the state.
+    """
+    if not is_listed(context, gpu_id):
+        raise NotFound(kind="gpu", id=gpu_id)
+    gpu = read_gpu(context.view, gpu_id)
     if gpu.status is GpuStatus.ACTIVE and context.live_ms >= gpu.offline_live_ms:
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
         remember_uptime(context.view, gpu, gpu.offline_live_ms)
@@ -171,6 +191,17 @@ def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
         GPUS.put(context.view, gpu_id, gpu)
         context.emit("gpu.offline", [("gpu", gpu_id), ("provider", gpu.owner)])
     return gpu
+
+
+def is_listed(context: Context, gpu_id: bytes) -> bool:
+    """Whether there is such a GPU that is not retired, nor only waiting for what is over by now."""
+    if GPUS.get(context.view, gpu_id) is None:
+        return False
+    gpu: Gpu | None = challenged_gpu(context, gpu_id)
+    if gpu is not None and gpu.status is GpuStatus.RETIRING:
+        clear_calendar(context, gpu_id)
+        gpu = GPUS.get(context.view, gpu_id)
+    return gpu is not None and gpu.status is not GpuStatus.RETIRED
 
 
 def record_heartbeat(context: Context, gpu_id: bytes) -> None:
@@ -258,7 +289,8 @@ def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, subject:
     require_vacant(context.view, gpu_id, start_ms, end_ms)
     INTERVALS.put(context.view, gpu_id + u64(start_ms), Interval(end_ms, int(subject), holder))
     gpu = read_gpu(context.view, gpu_id)
-    GPUS.put(context.view, gpu_id, replace(gpu, open_bookings=gpu.open_bookings + 1))
+    references = gpu.references + (subject is not Subject.MAINTENANCE)
+    GPUS.put(context.view, gpu_id, replace(gpu, open_bookings=gpu.open_bookings + 1, references=references))
 
 
 def prolong(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
@@ -270,11 +302,16 @@ def prolong(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None
     INTERVALS.put(context.view, gpu_id + u64(start_ms), replace(interval, end_ms=end_ms))
 
 
-def vacate(context: Context, gpu_id: bytes, start_ms: int) -> None:
-    """Take what starts there off the calendar; a retiring GPU retires with its last booking."""
+def vacate(context: Context, gpu_id: bytes, start_ms: int, ended_ms: int | None = None) -> None:
+    """Take what starts there off the calendar; a retiring GPU retires with its last booking.
+
+    Args:
+        ended_ms: block time at which it ended; now when left out.
+    """
     INTERVALS.delete(context.view, gpu_id + u64(start_ms))
     gpu = read_gpu(context.view, gpu_id)
-    gpu = replace(gpu, open_bookings=gpu.open_bookings - 1)
+    idle_ms = max(gpu.idle_ms, context.time_ms if ended_ms is None else ended_ms)
+    gpu = replace(gpu, open_bookings=gpu.open_bookings - 1, idle_ms=idle_ms)
     GPUS.put(context.view, gpu_id, gpu)
     retire_if_idle(context, gpu_id)
 
@@ -286,8 +323,30 @@ def retire_if_idle(context: Context, gpu_id: bytes) -> None:
         return
     stake.free(context.view, gpu.owner, gpu.collateral)
     HARDWARE.delete(context.view, gpu.hardware.hardware_hash)
-    GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRED, collateral=0))
+    idle_live_ms = live_instant(context.view, gpu.idle_ms)
+    leaves_live_ms = idle_live_ms + context.parameters.review_window_seconds * 1_000
+    retired = replace(gpu, status=GpuStatus.RETIRED, collateral=0, leaves_live_ms=leaves_live_ms)
+    GPUS.put(context.view, gpu_id, retired)
+    schedule(context, Clock.LIVE, leaves_live_ms, Subject.GPU, gpu_id)
     context.emit("gpu.retired", [("gpu", gpu_id), ("provider", gpu.owner)], collateral_freed=gpu.collateral)
+
+
+def let_go(context: Context, gpu_id: bytes) -> None:
+    """A booking or job that names the GPU leaves the state, or a job its claim."""
+    gpu = read_gpu(context.view, gpu_id)
+    GPUS.put(context.view, gpu_id, replace(gpu, references=gpu.references - 1))
+    leave_if_forgotten(context, gpu_id)
+
+
+def leave_if_forgotten(context: Context, gpu_id: bytes) -> None:
+    """Remove a GPU that was retired long ago, unless a booking or job still names it: then the last of them does."""
+    gpu = read_gpu(context.view, gpu_id)
+    if gpu.leaves_live_ms is None or context.live_ms < gpu.leaves_live_ms or gpu.references:
+        return
+    unschedule(context, Clock.LIVE, gpu.leaves_live_ms, Subject.GPU, gpu_id)
+    GPUS.delete(context.view, gpu_id)
+    give_back(context, gpu.owner, gpu.deposit, ("gpu", gpu_id))
+    context.emit("gpu.removed", [("gpu", gpu_id), ("provider", gpu.owner)])
 
 
 def intervals(view: View, gpu_id: bytes) -> list[tuple[int, Interval]]:

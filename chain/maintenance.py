@@ -62,7 +62,7 @@ def finish(context: Context, maintenance_id: bytes) -> None:
     gpu = read_gpu(context.view, window.gpu)
     left = tuple(other for other in gpu.maintenance if other != maintenance_id)
     GPUS.put(context.view, window.gpu, replace(gpu, maintenance=left))
-    vacate(context, window.gpu, window.start_ms)
+    vacate(context, window.gpu, window.start_ms, min(context.time_ms, window.end_ms))
     names = [("maintenance", maintenance_id), ("gpu", window.gpu), ("provider", gpu.owner)]
     context.emit("gpu.maintenance_ended", names)
 
@@ -81,6 +81,6 @@ def retire(context: Context, gpu_id: bytes) -> None:
     gpu = current_gpu(context, gpu_id)
     unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
     remember_uptime(context.view, gpu, context.live_ms)
-    GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRING))
+    GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRING, idle_ms=context.time_ms))
     context.emit("gpu.retiring", [("gpu", gpu_id), ("provider", gpu.owner)], open_bookings=gpu.open_bookings)
     retire_if_idle(context, gpu_id)

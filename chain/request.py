@@ -64,7 +64,7 @@ class Request:
     """X25519 key of the renter to which access details are sealed."""
     opened_height: Unsigned64
     deposit: Amount = 0
-    """Held for its place in the state, base units."""
+    """Held for its place in the state, and enough for that of the booking that it may become, base units."""
     bids: Unsigned8 = 0
     """Bids that it has now."""
     placed: Unsigned64 = 0

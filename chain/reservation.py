@@ -3,13 +3,22 @@
 `plan` says what GPUs, terms and calendar allow, `check` whether both sides can pay for it, `reserve` does it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chain import escrow, stake
+from chain import deposit, escrow, stake
 from chain.action import Clock, Context
-from chain.bank import account, checked
-from chain.booking import BOOKINGS, Booking, BookingStatus, collateral_of, cost_of, current_booking, subjects
-from chain.errors import InsufficientFunds, LedgerError
+from chain.bank import checked, require_funds
+from chain.booking import (
+    BOOKINGS,
+    Booking,
+    BookingStatus,
+    collateral_of,
+    cost_of,
+    current_booking,
+    storage_deposit,
+    subjects,
+)
+from chain.errors import LedgerError
 from chain.inventory import Gpu, GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
 from chain.schedule import Subject, schedule
 
@@ -36,7 +45,7 @@ class OwnGpu(LedgerError):
 
 def weight(gpus: int) -> int:
     """Of making a booking, or of seeing whether it could be made: what is overdue in the calendars is settled first."""
-    return 30 + 8 * gpus
+    return 40 + 10 * gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +138,15 @@ def check(context: Context, renter: bytes, plan: Plan, returning: int = 0) -> No
     """
     if plan.provider == renter:
         raise OwnGpu(provider=plan.provider)
-    available = account(context.view, renter).balance + returning
-    if available < plan.cost:
-        raise InsufficientFunds(needed=plan.cost, available=available)
+    held = storage_deposit(context.parameters, len(plan.gpu_ids))
+    require_funds(context.view, renter, plan.cost, held, returning)
     stake.require_free(context.view, plan.provider, plan.collateral)
 
 
-def reserve(context: Context, renter: bytes, plan: Plan, sealing_key: bytes) -> bytes:
-    """Lock the cost and the collateral, enter the calendars and return the booking's id."""
-    booking_id = context.new_id("booking")
-    escrow.open_escrow(context, booking_id, renter, plan.cost)
-    stake.reserve(context.view, plan.provider, plan.collateral)
-    for gpu_id in plan.gpu_ids:
-        occupy(context, gpu_id, plan.start_ms, plan.end_ms, Subject.BOOKING, booking_id)
+def draft(context: Context, renter: bytes, plan: Plan, sealing_key: bytes) -> Booking:
+    """The booking that a plan would make now."""
     parameters = context.parameters
-    booking = Booking(
+    return Booking(
         renter=renter,
         provider=plan.provider,
         gpus=plan.gpu_ids,
@@ -161,7 +164,20 @@ def reserve(context: Context, renter: bytes, plan: Plan, sealing_key: bytes) -> 
         cancellation_share=plan.cancellation_share,
         sealing_key=sealing_key,
         reserved_height=context.block.height,
+        review_seconds=parameters.review_window_seconds,
     )
+
+
+def reserve(context: Context, renter: bytes, plan: Plan, sealing_key: bytes) -> bytes:
+    """Lock the cost and the collateral, enter the calendars and return the booking's id."""
+    booking_id = context.new_id("booking")
+    booking = draft(context, renter, plan, sealing_key)
+    held = storage_deposit(context.parameters, len(booking.gpus))
+    booking = replace(booking, deposit=held)
+    escrow.open_escrow(context, booking_id, renter, plan.cost)
+    stake.reserve(context.view, plan.provider, plan.collateral)
+    for gpu_id in plan.gpu_ids:
+        occupy(context, gpu_id, plan.start_ms, plan.end_ms, Subject.BOOKING, booking_id)
     BOOKINGS.put(context.view, booking_id, booking)
     context.emit(
         "booking.reserved",
@@ -171,6 +187,7 @@ def reserve(context: Context, renter: bytes, plan: Plan, sealing_key: bytes) -> 
         start_ms=plan.start_ms,
         end_ms=plan.end_ms,
     )
+    deposit.take(context, renter, held, ("booking", booking_id))
     if plan.start_ms > context.time_ms:
         schedule(context, Clock.BLOCK, plan.start_ms, Subject.BOOKING, booking_id)
     else:

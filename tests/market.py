@@ -7,11 +7,16 @@ from chain.action import Action, Clock
 from chain.actions.accounts import RotateKey, rotation_bytes
 from chain.actions.bookings import Activate, Cancel, Confirm, Release, Reserve, Settle
 from chain.actions.gpus import CommitHardware, RegisterGpu, commitment_of
-from chain.booking import BOOKINGS, Booking
+from chain.actions.jobs import SubmitJob
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking
+from chain.booking import storage_deposit as booking_deposit
 from chain.crypto.ed25519 import PrivateKey
 from chain.crypto.hashing import sha256, tagged_hash
+from chain.deposit import storage_deposit
 from chain.escrow import Escrow, escrow_of
-from chain.inventory import Gpu, Hardware, Terms, read_gpu
+from chain.inventory import GPU_GROWTH, Gpu, GpuStatus, Hardware, Terms, read_gpu
+from chain.job import Job, JobStatus
+from chain.job import storage_deposit as job_deposit
 from chain.parameters import Parameters
 from chain.result import TransactionResult
 from chain.schedule import DUE, DueItem, Subject
@@ -208,6 +213,13 @@ TIGHT = replace(UNHURRIED, due_weight=100)
 """A network whose blocks run twenty due items at most."""
 
 
+def open_deadlines(ledger: Ledger) -> list[bytes]:
+    """The deadlines of bookings, but for those at which what is over leaves the state."""
+    view = ledger.view
+    over = {booking_id for booking_id, booking in BOOKINGS.scan(view) if booking.status not in OPEN_STATUSES}
+    return [key for key, _ in DUE.scan(view) if key[9] == Subject.BOOKING and key[10:] not in over]
+
+
 def clog(ledger: Ledger, items: int = 2_000) -> None:
     """Put this many items that do nothing at the head of either clock's queue, of which TIGHT blocks run few."""
     view = ledger.view
@@ -221,6 +233,27 @@ def clog(ledger: Ledger, items: int = 2_000) -> None:
 def derived_id(txid: bytes, domain: str, count: int = 1) -> bytes:
     """The id that the transaction gives to the `count`-th record it creates."""
     return tagged_hash(f"aitbc/id/{domain}/1", txid, count.to_bytes(4, "big"))
+
+
+BYTES = Parameters(storage_deposit_per_byte=1)
+
+
+def booking_bytes(gpus: int = 1) -> int:
+    """What the deposit of a booking counts; see `tests/chain/test_leaving.py` for the number itself."""
+    return booking_deposit(BYTES, gpus)
+
+
+def gpu_bytes() -> int:
+    """What the deposit of a GPU counts."""
+    gpu = Gpu(bytes(33), GpuStatus.ACTIVE, hardware("any"), terms(), 1, 1, 1, 1)
+    return storage_deposit(BYTES, gpu, GPU_GROWTH)
+
+
+def job_bytes(action: SubmitJob) -> int:
+    """What the deposit of a job counts."""
+    numbers = (1,) * 4
+    job = Job(bytes(33), JobStatus.OPEN, action.kind, bytes(32), action.unit, *numbers, action.gpu_filter, None, 1)
+    return job_deposit(BYTES, replace(job, booking=action.booking))
 
 
 def altered(parameters: Parameters = UNHURRIED, **changes: int) -> Parameters:

@@ -27,6 +27,7 @@ from chain.booking import (
     subjects,
 )
 from chain.crypto.hashing import sha256
+from chain.deposit import held_in
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
 from chain.invariants import require
 from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, require_vacant
@@ -314,4 +315,5 @@ FAMILY = Family(
     (Reserve, Activate, Release, Confirm, Cancel, Extend, ProviderCancel, Settle),
     {Subject.BOOKING: advance, Subject.TRADE: expire_trades},
     (check_trades,),
+    deposits=held_in(BOOKINGS),
 )

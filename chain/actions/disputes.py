@@ -31,7 +31,7 @@ from chain.dispute import (
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import escrow_of
 from chain.invariants import require
-from chain.inventory import GPUS, GpuStatus, challenged_gpu, clear_calendar, read_gpu
+from chain.inventory import GPUS, current_gpu
 from chain.job import JOBS, JobStatus, current_job
 from chain.schedule import Subject, is_scheduled
 from chain.schema import BasisPoints, Hash, String, record
@@ -148,16 +148,11 @@ class ChallengeHardware(Action):
         _validate_text("ChallengeHardware", self.text)
 
     def check(self, context: Context) -> None:
-        gpu = challenged_gpu(context, self.gpu)
-        if gpu.status is GpuStatus.RETIRING:
-            clear_calendar(context, self.gpu)
-            gpu = read_gpu(context.view, self.gpu)
+        gpu = current_gpu(context, self.gpu)
         if gpu.owner == context.sender:
             raise NotAuthorized(needed="anybody but the provider", account=gpu.owner)
         if gpu.challenge is not None:
             raise AlreadyDisputed(subject=self.gpu, dispute=gpu.challenge)
-        if gpu.status is GpuStatus.RETIRED:
-            raise NotDisputable(subject=self.gpu, status="retired", needed="active, offline or retiring")
         dispute = self._draft(context)
         require_funds(context.view, context.sender, dispute.deposit, dispute.storage)
 

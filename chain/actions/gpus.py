@@ -9,10 +9,13 @@ from typing import Annotated, ClassVar
 
 from chain import stake
 from chain.action import Action, Clock, Context, Family
+from chain.bank import require_funds
 from chain.crypto.hashing import tagged_hash
-from chain.errors import InvalidField, LedgerError, NotAuthorized
+from chain.deposit import held_in, storage_deposit, take
+from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.invariants import require
 from chain.inventory import (
+    GPU_GROWTH,
     GPUS,
     HARDWARE,
     MAXIMUM_MAINTENANCE,
@@ -21,10 +24,10 @@ from chain.inventory import (
     Hardware,
     HardwareClaim,
     Terms,
-    challenged_gpu,
-    clear_calendar,
     clear_overdue,
     current_gpu,
+    is_listed,
+    leave_if_forgotten,
     read_gpu,
     record_heartbeat,
     require_vacant,
@@ -44,7 +47,7 @@ class HardwareTaken(LedgerError):
 
 class GpuRetired(LedgerError):
     code = 1302
-    hint = "The GPU is retired; register it again to list it."
+    hint = "The GPU is being retired; register the device again once its last booking has ended."
 
 
 class TermsOutOfRange(LedgerError):
@@ -102,7 +105,7 @@ class RegisterGpu(Action):
 
     code: ClassVar[int] = 20
     name: ClassVar[str] = "gpu.register"
-    base_weight: ClassVar[int] = 12
+    base_weight: ClassVar[int] = 19
 
     hardware: Hardware
     terms: Terms
@@ -117,59 +120,58 @@ class RegisterGpu(Action):
     def check(self, context: Context) -> None:
         check_terms(context, self.terms)
         claim = HARDWARE.get(context.view, self.hardware.hardware_hash)
-        if claim is not None and _listed(context, claim.gpu).status is not GpuStatus.RETIRED:
+        if claim is not None and is_listed(context, claim.gpu):
             raise HardwareTaken(gpu=claim.gpu)
         stake.require_free(context.view, context.sender, context.parameters.collateral_per_gpu)
+        require_funds(context.view, context.sender, 0, self._deposit(context))
         # Last, so that a dry run before the commitment tells of everything else that is in the way.
         _open_commitment(context, self._commitment(context))
 
     def _commitment(self, context: Context) -> bytes:
         return commitment_of(context.sender, self.hardware.hardware_hash, self.salt)
 
-    def apply(self, context: Context) -> None:
-        commitment = self._commitment(context)
-        _drop_commitment(context, context.sender + commitment, _open_commitment(context, commitment))
-        gpu_id = context.new_id("gpu")
-        collateral = context.parameters.collateral_per_gpu
-        stake.reserve(context.view, context.sender, collateral)
-        HARDWARE.put(context.view, self.hardware.hardware_hash, HardwareClaim(gpu_id))
-        offline_live_ms = context.live_ms + context.parameters.heartbeat_timeout_seconds * 1_000
-        gpu = Gpu(
+    def _gpu(self, context: Context) -> Gpu:
+        return Gpu(
             owner=context.sender,
             status=GpuStatus.ACTIVE,
             hardware=self.hardware,
             terms=self.terms,
-            collateral=collateral,
+            collateral=context.parameters.collateral_per_gpu,
             registered_height=context.block.height,
             heartbeat_live_ms=context.live_ms,
-            offline_live_ms=offline_live_ms,
+            offline_live_ms=context.live_ms + context.parameters.heartbeat_timeout_seconds * 1_000,
             since_live_ms=context.live_ms,
         )
+
+    def _deposit(self, context: Context) -> int:
+        return storage_deposit(context.parameters, self._gpu(context), GPU_GROWTH)
+
+    def apply(self, context: Context) -> None:
+        commitment = self._commitment(context)
+        _drop_commitment(context, context.sender + commitment, _open_commitment(context, commitment))
+        gpu_id = context.new_id("gpu")
+        gpu, deposit = self._gpu(context), self._deposit(context)
+        stake.reserve(context.view, context.sender, gpu.collateral)
+        take(context, context.sender, deposit, ("gpu", gpu_id))
+        HARDWARE.put(context.view, self.hardware.hardware_hash, HardwareClaim(gpu_id))
         open_reputation(context.view, context.sender, self.hardware.hardware_hash)
-        GPUS.put(context.view, gpu_id, gpu)
-        schedule(context, Clock.LIVE, offline_live_ms, Subject.GPU, gpu_id)
+        GPUS.put(context.view, gpu_id, replace(gpu, deposit=deposit))
+        schedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
         context.emit(
             "gpu.registered",
             [("gpu", gpu_id), ("provider", context.sender)],
             price_per_hour=self.terms.price_per_hour,
-            collateral=collateral,
+            collateral=gpu.collateral,
         )
 
 
-def _listed(context: Context, gpu_id: bytes) -> Gpu:
-    """The GPU; retired, if it was only waiting for what is over by now. Raises NotFound."""
-    if challenged_gpu(context, gpu_id).status is GpuStatus.RETIRING:
-        clear_calendar(context, gpu_id)
-    return read_gpu(context.view, gpu_id)
-
-
 def require_owner(context: Context, gpu_id: bytes) -> Gpu:
-    """The GPU, if the sender owns it and it is listed. Raises NotFound, NotAuthorized or GpuRetired."""
-    gpu = _listed(context, gpu_id)
+    """The GPU, if the sender owns it and it is not retired. Raises NotFound or NotAuthorized."""
+    if not is_listed(context, gpu_id):
+        raise NotFound(kind="gpu", id=gpu_id)
+    gpu = read_gpu(context.view, gpu_id)
     if gpu.owner != context.sender:
         raise NotAuthorized(needed="provider", account=gpu.owner)
-    if gpu.status is GpuStatus.RETIRED:
-        raise GpuRetired(gpu=gpu_id)
     return gpu
 
 
@@ -219,9 +221,14 @@ class RetireGpu(Action):
         retire(context, self.gpu)
 
 
-def miss_heartbeat(context: Context, gpu_id: bytes) -> None:
-    """Due handler: a GPU whose heartbeat is overdue goes offline."""
-    if GPUS.get(context.view, gpu_id) is not None:
+def advance(context: Context, gpu_id: bytes) -> None:
+    """Due handler: a GPU whose heartbeat is overdue goes offline, and one that was retired long ago goes."""
+    gpu = GPUS.get(context.view, gpu_id)
+    if gpu is None:
+        return
+    if gpu.status is GpuStatus.RETIRED:
+        leave_if_forgotten(context, gpu_id)
+    elif gpu.status is not GpuStatus.RETIRING:
         current_gpu(context, gpu_id)
 
 
@@ -393,9 +400,10 @@ FAMILY = Family(
     "gpus",
     (RegisterGpu, Heartbeat, RetireGpu, UpdateGpu, SetMaintenance, EndMaintenance, CommitHardware),
     {
-        Subject.GPU: miss_heartbeat,
+        Subject.GPU: advance,
         Subject.MAINTENANCE: end_overdue,
         Subject.COMMITMENT: expire_commitment,
     },
     (check_commitments,),
+    deposits=held_in(GPUS),
 )

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-from chain import escrow, stake
+from chain import stake
 from chain.action import Action, Clock, Context, Family
-from chain.bank import account, checked
+from chain.bank import checked, require_funds
 from chain.booking import BookingStatus, collateral_of, current_booking
-from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
+from chain.deposit import held_in
+from chain.errors import InvalidField, LedgerError, NotAuthorized
 from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
 from chain.job import (
     ANY_GPU,
@@ -27,8 +28,10 @@ from chain.job import (
     current_job,
     deliver,
     end_attempt,
+    enter,
     receipt_hash,
     start_work,
+    storage_deposit,
     subjects,
     unschedule_job,
 )
@@ -80,7 +83,7 @@ class SubmitJob(Action):
 
     code: ClassVar[int] = 40
     name: ClassVar[str] = "job.submit"
-    base_weight: ClassVar[int] = 7
+    base_weight: ClassVar[int] = 18
 
     kind: Annotated[str, String(32, 1)]
     input_hash: Hash
@@ -113,15 +116,11 @@ class SubmitJob(Action):
                 raise NotAuthorized(needed="renter", account=booking.renter)
             if booking.status not in (BookingStatus.RESERVED, BookingStatus.ACTIVE):
                 raise JobNotEligible(booking=self.booking, reason="the booking is over")
-            return
         cost = checked(self.max_units * self.unit_price)
-        available = account(context.view, context.sender).balance
-        if available < cost:
-            raise InsufficientFunds(needed=cost, available=available)
+        require_funds(context.view, context.sender, cost, storage_deposit(context.parameters, self._job(context)))
 
-    def apply(self, context: Context) -> None:
-        job_id = context.new_id("job")
-        job = Job(
+    def _job(self, context: Context) -> Job:
+        return Job(
             renter=context.sender,
             status=JobStatus.OPEN,
             kind=self.kind,
@@ -134,11 +133,12 @@ class SubmitJob(Action):
             gpu_filter=self.gpu_filter,
             booking=self.booking,
             submitted_height=context.block.height,
+            review_seconds=context.parameters.review_window_seconds,
         )
-        if self.booking is None:
-            escrow.open_escrow(context, job_id, context.sender, job.cost)
-        JOBS.put(context.view, job_id, job)
-        schedule(context, Clock.BLOCK, self.deadline_ms, Subject.JOB, job_id)
+
+    def apply(self, context: Context) -> None:
+        job_id, job = context.new_id("job"), self._job(context)
+        enter(context, job_id, job)
         context.emit("job.submitted", subjects(job_id, job), locked=job.cost, max_units=self.max_units)
 
 
@@ -336,7 +336,7 @@ class FailJob(Action):
 
     def apply(self, context: Context) -> None:
         job, claim = _as_claimer(context, self.job, *HELD)
-        end_attempt(context, self.job, job, claim, claim.collateral // 2, "failed")
+        end_attempt(context, self.job, job, claim, claim.collateral // 2, "failed", context.time_ms)
 
 
 @record(version=1)
@@ -361,4 +361,5 @@ FAMILY = Family(
     "jobs",
     (SubmitJob, ClaimJob, SharePayload, AddReceipt, AcceptJob, FailJob, CancelJob),
     {Subject.JOB: advance},
+    deposits=held_in(JOBS),
 )

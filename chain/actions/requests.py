@@ -8,6 +8,7 @@ from chain import escrow, reservation
 from chain.action import Action, Clock, Context, Family
 from chain.bank import checked, require_funds
 from chain.booking import MAXIMUM_GPUS, cost_of
+from chain.booking import storage_deposit as booking_deposit
 from chain.clocks import read_clocks
 from chain.deposit import held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized
@@ -124,7 +125,8 @@ class OpenRequest(Action):
             opened_height=context.block.height,
         )
         fullest = replace(request, bids=MAXIMUM_BIDS, placed=U64, deposit=U64)
-        return replace(request, deposit=storage_deposit(context.parameters, fullest, ESCROW_BYTES))
+        own = storage_deposit(context.parameters, fullest, ESCROW_BYTES)
+        return replace(request, deposit=max(own, booking_deposit(context.parameters, self.count)))
 
     def apply(self, context: Context) -> None:
         request_id, request = context.new_id("request"), self._request(context)

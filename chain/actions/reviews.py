@@ -6,16 +6,19 @@ A review carries the fee that was paid, so that rating oneself through cheap dea
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-from chain.action import Action, Context, Family
+from chain.action import Action, Clock, Context, Family
+from chain.bank import require_funds
 from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus, current_booking
-from chain.clocks import live_instant
 from chain.crypto.hashing import sha256
+from chain.deposit import give_back, held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import ESCROWS
 from chain.governance import GovernedAction
+from chain.invariants import require
 from chain.inventory import hardware_of
 from chain.job import JOBS, JobStatus, current_job
 from chain.reputation import count_rating
+from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import (
     Address,
     Amount,
@@ -28,6 +31,7 @@ from chain.schema import (
     record,
 )
 from chain.state.tables import Table, TableId
+from chain.state.view import View
 
 MAXIMUM_COMMENT_BYTES = 500
 Rating = Annotated[int, Unsigned(5, 1)]
@@ -71,6 +75,10 @@ class Review:
     """Whether the authorities decided that the comment is not to be shown; the rating counts all the same."""
     reply_hidden: Boolean = False
     """The same for the reply."""
+    leaves_live_ms: Timestamp = 0
+    """Live time at which it leaves the state."""
+    deposit: Amount = 0
+    """Paid by the author, the reply included; returned when it leaves the state."""
 
 
 REVIEWS: Table[Review] = Table(TableId.REVIEWS, Review)
@@ -84,7 +92,6 @@ class _Deal:
     gpus: tuple[bytes, ...]
     paid: int
     fee: int
-    ended_ms: int
 
 
 @record(version=1)
@@ -94,7 +101,7 @@ class SubmitReview(Action):
 
     code: ClassVar[int] = 50
     name: ClassVar[str] = "review.submit"
-    base_weight: ClassVar[int] = 36
+    base_weight: ClassVar[int] = 43
 
     subject: Hash
     """The booking or job."""
@@ -107,19 +114,16 @@ class SubmitReview(Action):
 
     def check(self, context: Context) -> None:
         deal = _deal(context, self.subject)
-        if REVIEWS.get(context.view, self.subject) is not None:
+        if current_review(context, self.subject) is not None:
             raise NotEligibleToReview(subject=self.subject, reason="it has been reviewed")
-        window_ms = context.parameters.review_window_seconds * 1_000
-        if context.live_ms >= live_instant(context.view, deal.ended_ms) + window_ms:
-            raise NotEligibleToReview(subject=self.subject, reason="the time for reviews has passed")
+        deposit = storage_deposit(context.parameters, self._review(context, deal))
+        require_funds(context.view, context.sender, 0, deposit)
 
-    def apply(self, context: Context) -> None:
-        deal = _deal(context, self.subject)
-        hardware = hardware_of(context.view, deal.gpus)
-        review = Review(
+    def _review(self, context: Context, deal: _Deal) -> Review:
+        return Review(
             author=context.sender,
             provider=deal.provider,
-            hardware=hardware,
+            hardware=hardware_of(context.view, deal.gpus),
             gpus=deal.gpus,
             rating=self.rating,
             comment_hash=sha256(self.comment.encode()),
@@ -127,9 +131,17 @@ class SubmitReview(Action):
             paid=deal.paid,
             fee=deal.fee,
             time_ms=context.time_ms,
+            leaves_live_ms=context.live_ms + context.parameters.review_retention_seconds * 1_000,
         )
-        REVIEWS.put(context.view, self.subject, review)
-        count_rating(context.view, deal.provider, hardware, self.rating, deal.fee)
+
+    def apply(self, context: Context) -> None:
+        deal = _deal(context, self.subject)
+        review = self._review(context, deal)
+        deposit = storage_deposit(context.parameters, review)
+        take(context, context.sender, deposit, ("subject", self.subject))
+        REVIEWS.put(context.view, self.subject, replace(review, deposit=deposit))
+        schedule(context, Clock.LIVE, review.leaves_live_ms, Subject.REVIEW, self.subject)
+        count_rating(context.view, deal.provider, review.hardware, self.rating, deal.fee)
         names = [("subject", self.subject), ("renter", context.sender), ("provider", deal.provider)]
         names += [("gpu", gpu_id) for gpu_id in deal.gpus]
         context.emit("review.submitted", names, rating=self.rating, paid=deal.paid)
@@ -153,7 +165,7 @@ class ReplyToReview(Action):
             raise InvalidField(record="ReplyToReview", field="comment", reason="starts or ends with blanks")
 
     def check(self, context: Context) -> None:
-        review = REVIEWS.get(context.view, self.subject)
+        review = current_review(context, self.subject)
         if review is None:
             raise NotFound(kind="review", id=self.subject)
         if review.provider != context.sender:
@@ -184,12 +196,12 @@ class HideText(GovernedAction):
     """Hide the reply instead of the comment."""
 
     def check_state(self, context: Context) -> None:
-        review = REVIEWS.get(context.view, self.subject)
+        review = current_review(context, self.subject)
         if review is None or (self.reply and review.reply_hash is None):
             raise NotFound(kind="reply" if self.reply else "review", id=self.subject)
 
     def apply(self, context: Context) -> None:
-        review = REVIEWS.get(context.view, self.subject)
+        review = current_review(context, self.subject)
         if review is not None:
             shown = replace(review, reply_hidden=True) if self.reply else replace(review, hidden=True)
             REVIEWS.put(context.view, self.subject, shown)
@@ -203,14 +215,13 @@ def _deal(context: Context, subject: bytes) -> _Deal:
         booking = current_booking(context, subject)
         party = booking.renter == context.sender
         finished = booking.status is BookingStatus.CLOSED
-        provider, gpus, ended_ms = booking.provider, booking.gpus, booking.ended_ms
+        provider, gpus = booking.provider, booking.gpus
     elif JOBS.get(context.view, subject) is not None:
         job = current_job(context, subject)
         party = job.renter == context.sender
         finished = job.status in (JobStatus.ACCEPTED, JobStatus.CLOSED)
         provider = b"" if job.claim is None else job.claim.provider
         gpus = () if job.claim is None or job.claim.gpu is None else (job.claim.gpu,)
-        ended_ms = job.ended_ms
     else:
         raise NotFound(kind="booking or job", id=subject)
     if not party:
@@ -218,7 +229,37 @@ def _deal(context: Context, subject: bytes) -> _Deal:
     escrow = ESCROWS.get(context.view, subject)
     if not finished or escrow is None or escrow.gross == 0:
         raise NotEligibleToReview(subject=subject, reason="it is not finished and paid")
-    return _Deal(provider, gpus, escrow.gross, escrow.fee, ended_ms or 0)
+    return _Deal(provider, gpus, escrow.gross, escrow.fee)
 
 
-FAMILY = Family("reviews", (SubmitReview, ReplyToReview, HideText))
+def current_review(context: Context, subject: bytes) -> Review | None:
+    """The review of a booking or job, unless it has left the state by the clock."""
+    review = REVIEWS.get(context.view, subject)
+    if review is None or context.live_ms < review.leaves_live_ms:
+        return review
+    unschedule(context, Clock.LIVE, review.leaves_live_ms, Subject.REVIEW, subject)
+    REVIEWS.delete(context.view, subject)
+    give_back(context, review.author, review.deposit, ("subject", subject))
+    context.emit("review.removed", [("subject", subject), ("renter", review.author), ("provider", review.provider)])
+    return None
+
+
+def expire(context: Context, subject: bytes) -> None:
+    """Due handler: a review has been in the state for long enough."""
+    current_review(context, subject)
+
+
+def check_reviews(view: View) -> None:
+    """Each review has the deadline at which it leaves the state."""
+    for subject, review in REVIEWS.scan(view):
+        waiting = is_scheduled(view, Clock.LIVE, review.leaves_live_ms, Subject.REVIEW, subject)
+        require(waiting, "a review has its deadline", id=subject)
+
+
+FAMILY = Family(
+    "reviews",
+    (SubmitReview, ReplyToReview, HideText),
+    {Subject.REVIEW: expire},
+    (check_reviews,),
+    deposits=held_in(REVIEWS),
+)

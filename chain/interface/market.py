@@ -210,6 +210,10 @@ class Quote:
     """Summed price, base units per hour."""
     cost: AmountText
     """Locked at reservation, and the most that is ever paid."""
+    deposit: AmountText
+    """Held on top for the booking's record; it returns when the booking leaves the state."""
+    debit: AmountText
+    """Cost and deposit: what the balance must cover, beside the transaction fee."""
     market_fee: AmountText
     """Of the full cost, from the provider's side."""
     provider_net: AmountText
@@ -292,6 +296,10 @@ class BookingMoney:
     as_of: AsOf
     booking: HashHex
     status: Name
+    in_state: bool
+    """False once the booking has left the state: then the numbers are told by its events."""
+    deposit: AmountText
+    """Held for its record; 0 once it has returned."""
     locked: AmountText
     net: AmountText
     fee: AmountText

@@ -1,12 +1,20 @@
 """What a booking would cost, and what would come back when, before anyone signs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chain.actions.bookings import Reserve
-from chain.booking import Booking, BookingStatus, earned_until, leaving_charge, released_gross
+from chain.booking import (
+    Booking,
+    BookingStatus,
+    earned_until,
+    leaving_charge,
+    released_gross,
+    storage_deposit,
+)
 from chain.inventory import current_gpu
 from chain.queries.present import present
+from chain.reservation import draft
 from chain.schema import U64
 from chain.stake import require_free
 from chain.state.view import View
@@ -42,7 +50,9 @@ class Quote:
     rate: int
     """Base units per hour, all GPUs together."""
     cost: int
-    """Locked at once, base units; the transaction fee comes on top."""
+    """Locked at once, base units; the deposit and the transaction fee come on top."""
+    deposit: int
+    """Held for the record until the booking leaves the state, then returned, base units."""
     market_fee: int
     """Part of the cost that the network keeps if the booking completes, base units."""
     collateral: int
@@ -62,26 +72,8 @@ def quote(view: View, gpus: Sequence[bytes], start_ms: int, seconds: int) -> Quo
     plan = action.plan(context)
     require_free(view, plan.provider, plan.collateral)
     parameters = context.parameters
-    booking = Booking(
-        renter=context.sender,
-        provider=plan.provider,
-        gpus=tuple(gpus),
-        status=BookingStatus.ACTIVE,
-        rate=plan.rate,
-        start_ms=plan.start_ms,
-        end_ms=plan.end_ms,
-        cost=plan.cost,
-        collateral=plan.collateral,
-        minimum_seconds=plan.minimum_seconds,
-        grace_seconds=parameters.activation_grace_seconds,
-        window_seconds=parameters.dispute_window_seconds,
-        release_charge=parameters.release_charge,
-        notice_seconds=plan.notice_seconds,
-        cancellation_share=plan.cancellation_share,
-        sealing_key=bytes(32),
-        reserved_height=context.block.height,
-        activated_ms=plan.start_ms,
-    )
+    reserved = draft(context, context.sender, plan, bytes(32))
+    booking = replace(reserved, status=BookingStatus.ACTIVE, activated_ms=plan.start_ms)
     return Quote(
         gpus=tuple(gpus),
         terms_versions=versions,
@@ -91,6 +83,7 @@ def quote(view: View, gpus: Sequence[bytes], start_ms: int, seconds: int) -> Quo
         seconds=seconds,
         rate=plan.rate,
         cost=plan.cost,
+        deposit=storage_deposit(parameters, len(gpus)),
         market_fee=plan.cost * parameters.market_fee // 10_000,
         collateral=plan.collateral,
         notice_seconds=plan.notice_seconds,

@@ -1,30 +1,44 @@
 """The namespace `booking`: quotes before signing, bookings as of now, and where their money went."""
 
+from collections import Counter
+
 from chain import interface as api
-from chain.bank import account
-from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, read_booking
-from chain.errors import InsufficientFunds
+from chain.bank import require_funds
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus
+from chain.errors import NotFound
+from chain.escrow import Escrow
 from chain.queries.bookings import BookingNow, booking_now
 from chain.queries.quote import quote as quote_of
 from node.rpc.account import Places, concerning
 from node.rpc.chain import require_header
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
+from node.rpc.errors import ScanTooLong
 from node.rpc.handlers import aside, quick
 from node.rpc.pages import newest_first, scan_records
 from node.store import SYSTEM_INDEX
 
 MAXIMUM_STEPS = 200
 """Latest events that a booking's money story shows."""
+STRIDE, MAXIMUM_STRIDES = 100, 50
+"""Places of a booking's history that are looked at together, and how often, to tell what became of its money."""
+
+_MOVED = ("locked", "net", "fee", "refund")
+_LAST = {
+    "closed": "closed",
+    "cancelled": "cancelled",
+    "abandoned": "cancelled",
+    "no_show": "no_show",
+    "provider_cancelled": "provider_cancelled",
+}
+"""The last event of a booking that is over to its status."""
 
 
 def quote(read: Read, params: api.QuoteParams) -> api.Quote:
     gpus = [bytes.fromhex(gpu) for gpu in params.gpus]
     found = quote_of(read.view, gpus, params.start_ms or 0, params.seconds)
     if params.renter is not None:
-        available = account(read.view, read.address(params.renter)).balance
-        if available < found.cost:
-            raise InsufficientFunds(needed=found.cost, available=available)
+        require_funds(read.view, read.address(params.renter), found.cost, found.deposit)
     return api.Quote(
         as_of=read.as_of,
         gpus=tuple(gpu.hex() for gpu in found.gpus),
@@ -33,6 +47,8 @@ def quote(read: Read, params: api.QuoteParams) -> api.Quote:
         end_ms=found.end_ms,
         rate=str(found.rate),
         cost=str(found.cost),
+        deposit=str(found.deposit),
+        debit=str(found.cost + found.deposit),
         market_fee=str(found.market_fee),
         provider_net=str(found.cost - found.market_fee),
         collateral=str(found.collateral),
@@ -65,6 +81,14 @@ def _now(read: Read, booking_id: bytes) -> BookingNow:
     return booking_now(read.now().view, booking_id)
 
 
+def _still(read: Read, booking_id: bytes) -> BookingNow | None:
+    """The booking as of now, unless it is about to leave the state."""
+    try:
+        return _now(read, booking_id)
+    except NotFound:
+        return None
+
+
 def get(read: Read, params: api.BookingParams) -> api.BookingDetails:
     booking_id = bytes.fromhex(params.booking)
     return api.BookingDetails(as_of=read.as_of, view=view_of(read, booking_id, _now(read, booking_id)))
@@ -85,7 +109,10 @@ def list_bookings(read: Read, params: api.BookingListParams) -> api.BookingList:
             return True
         status = booking.status
         if status in OPEN_STATUSES:
-            status = _now(read, booking_id).booking.status
+            now = _still(read, booking_id)
+            if now is None:
+                return False
+            status = now.booking.status
         return params.status in (None, status.name.lower()) and (not params.open or status in OPEN_STATUSES)
 
     found = [
@@ -94,14 +121,19 @@ def list_bookings(read: Read, params: api.BookingListParams) -> api.BookingList:
         if matches(booking_id, booking)
     ]
     page, following = newest_first(found, lambda booking: booking.reserved_height, params.cursor, params.limit)
-    items = tuple(view_of(read, booking_id, _now(read, booking_id)) for booking_id, _ in page)
+    still = [(booking_id, _still(read, booking_id)) for booking_id, _ in page]
+    items = tuple(view_of(read, booking_id, now) for booking_id, now in still if now is not None)
     return api.BookingList(as_of=read.as_of, items=items, next_cursor=following)
 
 
 def money(read: Read, params: api.BookingParams) -> api.BookingMoney:
     booking_id = bytes.fromhex(params.booking)
-    read_booking(read.view, booking_id)
-    now = _now(read, booking_id)
+    now = _still(read, booking_id)
+    if now is not None:
+        status, escrow, deposit = now.booking.status.name.lower(), now.escrow, now.booking.deposit
+    else:
+        status, escrow = _told(read, booking_id)
+        deposit = 0
     steps: list[api.MoneyStep] = []
     places = Places(read)
     for height, index in reversed(read.snapshot.history(booking_id, limit=MAXIMUM_STEPS)):
@@ -112,11 +144,12 @@ def money(read: Read, params: api.BookingParams) -> api.BookingMoney:
             api.MoneyStep(height, time_ms, txid, read.show(event))
             for event in concerning(places.events(height, index), booking_id)
         ]
-    escrow = now.escrow
     return api.BookingMoney(
         as_of=read.as_of,
         booking=booking_id.hex(),
-        status=now.booking.status.name.lower(),
+        status=status,
+        in_state=now is not None,
+        deposit=str(deposit),
         locked=str(escrow.locked),
         net=str(escrow.net),
         fee=str(escrow.fee),
@@ -124,6 +157,30 @@ def money(read: Read, params: api.BookingParams) -> api.BookingMoney:
         remaining=str(escrow.remaining),
         steps=tuple(steps),
     )
+
+
+def _told(read: Read, booking_id: bytes) -> tuple[str, Escrow]:
+    """(last status, escrow) of a booking that has left the state, from its events. Raises NotFound."""
+    places, totals = Places(read), Counter[str]()
+    status, payer, before = "", b"", None
+    for _ in range(MAXIMUM_STRIDES):
+        stride = read.snapshot.history(booking_id, before, STRIDE)
+        for height, index in stride:
+            before = (height, index)
+            for event in reversed(concerning(places.events(height, index), booking_id)):
+                family, _, what = event.kind.partition(".")
+                if family == "booking":
+                    totals.update({name: value for name, value in event.amounts if name in _MOVED})
+                    status = status or _LAST.get(what, "")
+                    payer = dict(event.subjects)["renter"]
+        if len(stride) < STRIDE:
+            break
+    else:
+        raise ScanTooLong(maximum=MAXIMUM_STRIDES * STRIDE)
+    if not payer:
+        raise NotFound(kind="booking", id=booking_id)
+    moved = (totals[name] for name in ("locked", "net", "fee", "refund"))
+    return status, Escrow(payer, 0, *moved)
 
 
 HANDLERS: dict[str, Handler] = {

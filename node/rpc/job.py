@@ -2,8 +2,9 @@
 
 from chain import interface as api
 from chain.actions.jobs import AddReceipt
+from chain.errors import NotFound
 from chain.escrow import ESCROWS
-from chain.job import JOBS, Job, JobStatus, Receipt, current_job, read_job, receipt_hash
+from chain.job import JOBS, OVER, Job, Receipt, current_job, has_left, receipt_hash
 from node.rpc.account import Places, concerning
 from node.rpc.chain import require_header
 from node.rpc.context import Read
@@ -12,7 +13,6 @@ from node.rpc.handlers import aside, quick
 from node.rpc.pages import make_cursor, newest_first, read_cursor, scan_records
 from node.store import SYSTEM_INDEX
 
-FINISHED = (JobStatus.ACCEPTED, JobStatus.CANCELLED, JobStatus.EXPIRED, JobStatus.CLOSED)
 HISTORY_STRIDE = 100
 MAXIMUM_LOOKED_AT = 2_000
 """Places of a job's history that one page of receipts looks at."""
@@ -28,6 +28,16 @@ def get(read: Read, params: api.JobParams) -> api.JobDetails:
     job = current_job(now, job_id)
     escrow = ESCROWS.get(now.view, job_id)
     return api.JobDetails(as_of=read.as_of, view=_view(read, job_id, job), escrow=read.show(escrow) if escrow else None)
+
+
+def _still(read: Read, job_id: bytes, stored: Job) -> Job | None:
+    """The job as of now, unless it is about to leave the state."""
+    if stored.status in OVER:
+        return None if has_left(read.now(), stored) else stored
+    try:
+        return current_job(read.now(), job_id)
+    except NotFound:
+        return None
 
 
 def list_jobs(read: Read, params: api.JobListParams) -> api.JobList:
@@ -51,8 +61,8 @@ def list_jobs(read: Read, params: api.JobListParams) -> api.JobList:
     found = []
     for job_id, stored in scan_records(read.snapshot, JOBS, Job, account, renter, provider, booking, gpu):
         if matches(stored):
-            job = stored if stored.status in FINISHED else current_job(read.now(), job_id)
-            if matches(job) and params.status in (None, job.status.name.lower()):
+            job = _still(read, job_id, stored)
+            if job is not None and matches(job) and params.status in (None, job.status.name.lower()):
                 found.append((job_id, job))
     page, following = newest_first(found, lambda job: job.submitted_height, params.cursor, params.limit)
     items = tuple(_view(read, job_id, job) for job_id, job in page)
@@ -62,7 +72,8 @@ def list_jobs(read: Read, params: api.JobListParams) -> api.JobList:
 def receipts(read: Read, params: api.ReceiptsParams) -> api.Receipts:
     """Receipts are in transactions, not in the state; the events name their hashes."""
     job_id = bytes.fromhex(params.job)
-    read_job(read.view, job_id)
+    if JOBS.get(read.view, job_id) is None and not read.snapshot.history(job_id, limit=1):
+        raise NotFound(kind="job", id=job_id)
     place = read_cursor(params.cursor, int, int)
     before = (place[0], place[1]) if place else None
     places, items, looked = Places(read), list[api.ReceiptView](), 0

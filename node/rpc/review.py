@@ -21,7 +21,8 @@ def _find(
     return [
         (subject, review)
         for subject, review in scan_records(read.snapshot, REVIEWS, Review, hardware, provider, author)
-        if (hardware is None or hardware in review.hardware)
+        if read.clocks.live_ms < review.leaves_live_ms
+        and (hardware is None or hardware in review.hardware)
         and (provider is None or review.provider == provider)
         and (author is None or review.author == author)
     ]

@@ -101,7 +101,10 @@ class TestReserve:
             market.do(market.provider, RetireGpu(market.gpus[0]))
         assert market.gpu(market.gpus[0]).status is status
         refusal = market.refused(market.renter, market.reservation(seconds=60))
-        assert refusal == ("gpu_unavailable", {"gpu": market.gpus[0], "status": status.name.lower()})
+        if status is GpuStatus.RETIRED:
+            assert refusal == ("not_found", {"kind": "gpu", "id": market.gpus[0]})
+        else:
+            assert refusal == ("gpu_unavailable", {"gpu": market.gpus[0], "status": status.name.lower()})
 
     def test_insufficient_funds(self) -> None:
         market = Market(price=9_000 * COIN)

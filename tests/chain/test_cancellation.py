@@ -12,10 +12,9 @@ from chain.actions.reviews import SubmitReview
 from chain.actions.staking import RemoveStake
 from chain.booking import BookingStatus
 from chain.inventory import GpuStatus, intervals
-from chain.schedule import DUE, Subject
 from chain.schema import COIN
 from tests.ledger import DEFAULT_FEE, subject
-from tests.market import PRICE, SALT, TIGHT, Market, clog, hardware, terms
+from tests.market import PRICE, SALT, TIGHT, Market, clog, hardware, open_deadlines, terms
 
 UNKNOWN = b"\x77" * 32
 NOTICE = 600
@@ -50,7 +49,7 @@ class Books:
         assert market.wealth(market.provider) == self.provider + gross - fee - forfeited - by_provider * DEFAULT_FEE
         assert market.stake(market.provider).collateral == 25 * COIN * len(market.gpus)
         assert all(market.gpu(gpu_id).open_bookings == 0 for gpu_id in booking.gpus)
-        assert not [key for key, _ in DUE.scan(market.view) if key[9] == Subject.BOOKING]
+        assert not open_deadlines(market)
 
 
 class TestTerms:

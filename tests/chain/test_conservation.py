@@ -12,7 +12,7 @@ import pytest
 
 from chain.action import BlockContext, Clock, Context
 from chain.bank import ACCOUNTS, totals
-from chain.booking import BOOKINGS, Booking, BookingStatus
+from chain.booking import BOOKINGS
 from chain.clocks import read_clocks
 from chain.escrow import ESCROWS
 from chain.invariants import check_all
@@ -29,7 +29,7 @@ from chain.transaction import Transaction
 from chain.transition import apply_block
 from tests.conftest import EXTENDED
 from tests.economy.choices import FAMILIES
-from tests.economy.world import PARAMETERS, Economy, run
+from tests.economy.world import FORGETFUL, Economy, run
 from tests.ledger import Ledger
 
 UNTIMED = tuple(family for family in FAMILIES if family != "reward")
@@ -40,7 +40,7 @@ RUNS, LATE_RUNS, BLOCKS = (40, 20, 1_000) if EXTENDED else (5, 2, 130)
 def economy(rng: random.Random, blocks: int) -> Economy:
     seed = rng.randrange(1 << 32)
     print(f"replay: python -m tests.economy {seed} {blocks}")
-    return run(seed, blocks)
+    return run(seed, blocks, parameters=FORGETFUL)
 
 
 @pytest.mark.timeout(1_800)
@@ -52,10 +52,11 @@ def test_a_random_economy_agrees_with_its_model(rng: random.Random) -> None:
         lived = economy(rng, BLOCKS)
         outcomes.update(result.error for _, _, outcome in lived.history for result in outcome.results)
         states.update(booking.state for booking in lived.model.bookings.values())
+        states["gone"] += len(lived.model.gone)
     print(dict(outcomes), dict(states))
     assert outcomes[""] > RUNS * BLOCKS // 5, "most of it must reach the effects"
     assert len(outcomes) > 8
-    assert {"closed", "cancelled"} <= set(states)
+    assert {"closed", "gone"} <= set(states)
 
 
 def test_the_model_notices_a_wrong_ledger(rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +96,7 @@ class Late:
     """The blocks of an economy on a ledger whose queue is full, so that nothing runs by itself in time."""
 
     def __init__(self, lived: Economy) -> None:
-        specification = replace(lived.ledger.specification, parameters=replace(PARAMETERS, due_weight=100))
+        specification = replace(lived.ledger.specification, parameters=replace(FORGETFUL, due_weight=100))
         self.ledger = Ledger(specification, check=False)
         view = self.ledger.view
         clocks = read_clocks(view)
@@ -122,16 +123,12 @@ class Late:
 def settled(view: View) -> dict[str, object]:
     """A state without what only tells when something was written, and so in which epoch a fee was collected."""
 
-    def timeless(booking: Booking) -> Booking:
-        unused = booking.status in (BookingStatus.NO_SHOW, BookingStatus.CANCELLED)
-        return replace(booking, closed_height=None, ended_ms=None if unused else booking.ended_ms)
-
     money = totals(view)
     return {
         "accounts": dict(ACCOUNTS.scan(view)),
         "stakes": {key: replace(held, share=NO_SHARE) for key, held in STAKES.scan(view)},
         "escrows": dict(ESCROWS.scan(view)),
-        "bookings": {key: timeless(booking) for key, booking in BOOKINGS.scan(view)},
+        "bookings": {key: replace(booking, closed_height=None) for key, booking in BOOKINGS.scan(view)},
         "gpus": dict(GPUS.scan(view)),
         "totals": replace(money, epoch_pot=money.epoch_pot + money.rewards, rewards=0),
         "reputations": dict(REPUTATIONS.scan(view)),
@@ -144,8 +141,8 @@ def test_a_late_queue_changes_when_but_never_what(rng: random.Random) -> None:
     """Every transaction has the same outcome whether the queue is in time or hopelessly late, and so has the end."""
     for _ in range(LATE_RUNS):
         seed = rng.randrange(1 << 32)
-        print(f"replay: run({seed}, {BLOCKS}, wealth=10**6 * COIN, families=UNTIMED)")
-        lived = run(seed, BLOCKS, wealth=10**6 * COIN, families=UNTIMED)
+        print(f"replay: run({seed}, {BLOCKS}, wealth=10**6 * COIN, families=UNTIMED, parameters=FORGETFUL)")
+        lived = run(seed, BLOCKS, wealth=10**6 * COIN, families=UNTIMED, parameters=FORGETFUL)
         late = Late(lived)
         held_up = 0
         for context, transactions, outcome in lived.history:

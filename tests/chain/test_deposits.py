@@ -18,7 +18,7 @@ from chain.actions.multisig import (
     SetMembers,
 )
 from chain.bank import ACCOUNT_BYTES, ACCOUNTS, KEY_BYTES, Account, account, account_deposit, credit, totals
-from chain.deposit import storage_deposit
+from chain.deposit import size_of, storage_deposit
 from chain.keys import ALIASES, BINDING_BYTES, KEYS, Alias, KeyBinding
 from chain.parameters import PARAMETERS, Parameters, read_parameters
 from chain.schema import COIN, U32, U64, encode_record
@@ -193,8 +193,8 @@ class TestMultisig:
 
     def test_the_creator_pays_for_the_account_which_stays(self, market: Market) -> None:
         members = tuple(sorted((market.provider.address, market.renter.address)))
-        size = len(encode_record(Multisig(2, members, deposit=U64)))
-        assert spent(market, market.other, CreateMultisig(2, members)) == PRICE * (KEY_BYTES + size)
+        size = size_of(Multisig(2, members))
+        assert spent(market, market.other, CreateMultisig(2, members)) == PRICE * size == 125 * PRICE
 
     @pytest.mark.parametrize("end", ["approved", "rejected", "expired", "voided"])
     def test_a_proposal_returns_its_deposit_to_the_proposer(self, market: Market, end: str) -> None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from chain.action import ACTIONS
 from tests.conftest import EXTENDED
 from tests.economy.indexes import Root, check_indexes
-from tests.economy.world import Economy
+from tests.economy.world import FORGETFUL, Economy
 
 CHUNKS, EXAMPLES, STEPS = (20, 50, 100) if EXTENDED else (1, 30, 60)
 """Steps in all: their product."""
@@ -37,7 +37,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(seed=SEEDS)
     def open(self, seed: int) -> None:
-        self.economy = Economy(seed)
+        self.economy = Economy(seed, parameters=FORGETFUL)
         self.steps: list[str] = []
         self.root = Root(self.economy.ledger.genesis.state)
         self.seen = 0

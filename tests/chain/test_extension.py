@@ -13,10 +13,9 @@ from chain.booking import MAXIMUM_SEGMENTS, BookingStatus, Extension
 from chain.errors import InvalidField
 from chain.inventory import GpuStatus, intervals
 from chain.job import Unit
-from chain.schedule import DUE, Subject
 from chain.schema import COIN, U64
 from tests.ledger import DEFAULT_FEE, subject
-from tests.market import PRICE, TIGHT, UNHURRIED, Market, altered, clog, derived_id, terms
+from tests.market import PRICE, TIGHT, UNHURRIED, Market, altered, clog, derived_id, open_deadlines, terms
 
 UNKNOWN = b"\x77" * 32
 PLENTY = 10**15
@@ -70,7 +69,7 @@ class TestEffects:
         assert (ended.status, ended.ended_ms, ended.gross) == (BookingStatus.CLOSING, booking.end_ms, gross)
         market.wait(300_000)
         assert market.booking(booking_id).status is BookingStatus.CLOSED
-        assert not [key for key, _ in DUE.scan(market.view) if key[9] == Subject.BOOKING]
+        assert not open_deadlines(market)
 
     def test_collateral_is_capped_over_the_whole_booking(self) -> None:
         market = Market(price=200 * COIN)
@@ -114,7 +113,7 @@ class TestEffects:
         market.release(booking_id)
         market.confirm(booking_id)
         market.wait(1_000_000)
-        assert not [key for key, _ in DUE.scan(market.view) if key[9] == Subject.BOOKING]
+        assert not open_deadlines(market)
 
     def test_a_job_inside_it_lives_on(self) -> None:
         market = Market()

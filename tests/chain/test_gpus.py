@@ -136,7 +136,10 @@ class TestHeartbeat:
     def test_of_a_retired_gpu(self) -> None:
         market = Market()
         market.do(market.provider, RetireGpu(market.gpus[0]))
-        assert market.refused(market.provider, Heartbeat(market.gpus)) == ("gpu_retired", {"gpu": market.gpus[0]})
+        assert market.refused(market.provider, Heartbeat(market.gpus)) == (
+            "not_found",
+            {"kind": "gpu", "id": market.gpus[0]},
+        )
 
     def test_a_gpu_named_twice(self) -> None:
         with pytest.raises(InvalidField):
@@ -197,7 +200,11 @@ class TestRetire:
         if booked:
             market.reserve(after_seconds=600)
         market.do(market.provider, RetireGpu(market.gpus[0]))
-        assert market.refused(market.provider, RetireGpu(market.gpus[0])) == ("gpu_retired", {"gpu": market.gpus[0]})
+        again = market.refused(market.provider, RetireGpu(market.gpus[0]))
+        if booked:
+            assert again == ("gpu_retired", {"gpu": market.gpus[0]})
+        else:
+            assert again == ("not_found", {"kind": "gpu", "id": market.gpus[0]})
 
     def test_of_another_and_of_none(self) -> None:
         market = Market()
@@ -209,5 +216,5 @@ class TestRetire:
         market = Market()
         retire: Action = RetireGpu(market.gpus[0])
         result = market.run(market.provider, retire, retire)
-        assert (result.error, result.failed_action) == ("gpu_retired", 1)
+        assert (result.error, result.failed_action) == ("not_found", 1)
         assert market.stake(market.provider).collateral == 25 * COIN

@@ -164,12 +164,10 @@ class TestRetirement:
         clog(court)
         court.wait(RESPONSE_MS)
         assert court.gpu(scene.gpu).challenge is not None
-        assert court.refused(court.renter, court.reservation()) == (
-            "gpu_unavailable",
-            {"gpu": scene.gpu, "status": "retired"},
-        )
+        gone = ("not_found", {"kind": "gpu", "id": scene.gpu})
+        assert court.refused(court.renter, court.reservation()) == gone
         for action in (Heartbeat((scene.gpu,)), UpdateGpu(scene.gpu, terms(version=2)), RetireGpu(scene.gpu)):
-            assert court.refused(court.provider, action) == ("gpu_retired", {"gpu": scene.gpu})
+            assert court.refused(court.provider, action) == gone
         court.commit("0")
         court.do(court.provider, registration("0"))
         assert court.gpu(scene.gpu).refuted
@@ -198,8 +196,8 @@ class TestRefusals:
     def test_retired(self) -> None:
         court = Court()
         court.do(court.provider, RetireGpu(court.gpus[0]))
-        name, data = court.refused(court.other, ChallengeHardware(court.gpus[0], "x"))
-        assert (name, data["status"]) == ("not_disputable", "retired")
+        refused = court.refused(court.other, ChallengeHardware(court.gpus[0], "x"))
+        assert refused == ("not_found", {"kind": "gpu", "id": court.gpus[0]})
 
     def test_the_last_booking_is_over_although_the_queue_is_late(self) -> None:
         court = Court(parameters=TIGHT)
@@ -208,8 +206,8 @@ class TestRefusals:
         clog(court)
         court.wait(100_000)
         assert court.gpu(court.gpus[0]).status is GpuStatus.RETIRING
-        name, data = court.refused(court.other, ChallengeHardware(court.gpus[0], "x"))
-        assert (name, data["status"]) == ("not_disputable", "retired")
+        refused = court.refused(court.other, ChallengeHardware(court.gpus[0], "x"))
+        assert refused == ("not_found", {"kind": "gpu", "id": court.gpus[0]})
 
     @pytest.mark.parametrize(("collateral", "deposit"), [(25 * COIN, 1_250_000_000), (10 * COIN, COIN), (COIN, COIN)])
     def test_the_deposit_must_be_there(self, collateral: int, deposit: int) -> None:

@@ -157,7 +157,7 @@ class TestSet:
         refusal = market.refused(market.provider, SetMaintenance(UNKNOWN, 0, 60))
         assert refusal == ("not_found", {"kind": "gpu", "id": UNKNOWN})
         market.do(market.provider, RetireGpu(market.gpus[0]))
-        assert market.refused(market.provider, action) == ("gpu_retired", {"gpu": market.gpus[0]})
+        assert market.refused(market.provider, action) == ("not_found", {"kind": "gpu", "id": market.gpus[0]})
 
     def test_of_a_retiring_one(self) -> None:
         market = Market()
@@ -313,7 +313,7 @@ class TestUpdate:
         assert market.refused(market.other, action) == ("not_authorized", data)
         assert market.refused(market.provider, UpdateGpu(UNKNOWN, terms(version=2)))[0] == "not_found"
         market.do(market.provider, RetireGpu(market.gpus[0]))
-        assert market.refused(market.provider, action) == ("gpu_retired", {"gpu": market.gpus[0]})
+        assert market.refused(market.provider, action) == ("not_found", {"kind": "gpu", "id": market.gpus[0]})
 
     def test_costs_no_collateral(self) -> None:
         market = Market(stake=25 * COIN)

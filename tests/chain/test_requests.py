@@ -589,6 +589,6 @@ def test_weights_cover_what_is_looked_at() -> None:
     opening = OpenRequest(wanted, 16, 0, HOUR, 1, 1, bytes(32))
     assert opening.weight() == 15
     gpus = tuple(bytes([index]) * 32 for index in range(16))
-    assert PlaceBid(UNKNOWN, gpus, (1,) * 16, 1).weight() == 158
-    assert AcceptBid(UNKNOWN, b"\x00" * 33, 1).weight() == 288
+    assert PlaceBid(UNKNOWN, gpus, (1,) * 16, 1).weight() == 200
+    assert AcceptBid(UNKNOWN, b"\x00" * 33, 1).weight() == 330
     assert CancelRequest(UNKNOWN).weight() == 136

@@ -210,7 +210,7 @@ def test_weight() -> None:
     assert Transaction.sign(body(), ALICE.key).weight == 2
     assert body_weight(body(idempotency_id=b"\x01" * 32)) == 8
     reserve = Reserve((b"\x01" * 32, b"\x02" * 32), 0, 60, 1, (1, 1), b"\x02" * 32)
-    assert body_weight(body(actions=(reserve, Transfer(BOB.address, "AITBC", 1)))) == 1 + 46 + 1
+    assert body_weight(body(actions=(reserve, Transfer(BOB.address, "AITBC", 1)))) == 1 + 60 + 1
 
 
 def test_json_and_text_show_every_field() -> None:

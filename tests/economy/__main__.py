@@ -7,20 +7,20 @@ python -m tests.economy trace < FILE                  the digest of a recorded r
 
 import sys
 
-from tests.economy.world import Economy, replay, run
+from tests.economy.world import FORGETFUL, Economy, replay, run
 
 
 def main(arguments: list[str]) -> None:
     if arguments[0] == "trace":
         print(replay(sys.stdin.read()))
     elif arguments[0] == "steps":
-        economy = Economy(int(arguments[1]))
+        economy = Economy(int(arguments[1]), parameters=FORGETFUL)
         economy.open_market()
         for step in arguments[2:]:
             family, _, seed = step.partition(":")
             print(step, economy.step(family, int(seed)))
     else:
-        print(run(int(arguments[0]), int(arguments[1])).digest.hexdigest())
+        print(run(int(arguments[0]), int(arguments[1]), parameters=FORGETFUL).digest.hexdigest())
 
 
 main(sys.argv[1:])

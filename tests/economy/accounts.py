@@ -39,7 +39,7 @@ class Accounts(Books):
     def do_account_set_profile(self, sender: bytes, action: SetProfile) -> str | None:
         said = action.profile
         fields = [said.name, said.contact, said.encryption_key]
-        deposit = self.price(size_of(fields, MOST)) if any(fields) else 0
+        deposit = self.price(size_of([said.name, said.contact, bytes(32)], MOST)) if any(fields) else 0
         _, before = self.deposits.get(("profile", sender), (sender, 0))
         if self.has(sender) + before < deposit:
             return "insufficient_funds"

@@ -10,8 +10,10 @@ from chain.actions.bookings import Activate, Cancel, Confirm, Extend, ProviderCa
 from chain.parameters import Parameters
 from tests.economy.books import MOST
 from tests.economy.gpus import Gpus
+from tests.market import booking_bytes
 
 MAXIMUM_SEGMENTS = 16
+OVER = ("closed", "cancelled", "no_show", "provider_cancelled", "accepted", "expired")
 
 
 @dataclass
@@ -22,6 +24,10 @@ class Money:
     """As they were when it was locked."""
     paid: int = 0
     fee: int = 0
+    state: str = ""
+    ended: int = 0
+    leaves: int = 0
+    """Live time at which it leaves the state, once it is over."""
 
 
 @dataclass
@@ -39,7 +45,6 @@ class ModelBooking(Money):
     share: int = 0
     state: str = "reserved"
     activated: int | None = None
-    ended: int = 0
     gross: int = 0
     pay_live: int = 0
 
@@ -59,6 +64,35 @@ class ModelBooking(Money):
 @dataclass
 class Bookings(Gpus):
     bookings: dict[bytes, ModelBooking] = field(default_factory=dict)
+    """Those in the state, also if only a job keeps them there."""
+    gone: list[bytes] = field(default_factory=list)
+    """Those that have left it."""
+
+    def past(self, money: Money) -> bool:
+        """Whether a booking or job should have left the state: when it can no longer be reviewed."""
+        if money.state not in OVER:
+            return False
+        money.leaves = money.leaves or self.live_at(money.ended) + money.rules.review_window_seconds * 1_000
+        return self.live >= money.leaves
+
+    def current_booking(self, booking_id: bytes) -> ModelBooking | None:
+        booking = self.bookings.get(booking_id)
+        return None if booking is None or self.past(booking) else booking
+
+    def used(self, booking_id: bytes) -> bool:
+        """Whether a job in the state refers to a booking."""
+        return False
+
+    def named(self, gpu: bytes) -> bool:
+        return super().named(gpu) or any(gpu in booking.gpus for booking in self.bookings.values())
+
+    def leave(self) -> None:
+        for booking_id, booking in list(self.bookings.items()):
+            if self.past(booking) and not self.used(booking_id):
+                del self.bookings[booking_id]
+                self.gone.append(booking_id)
+                self.give_back("booking", booking_id)
+        super().leave()
 
     def holdings(self) -> Iterator[tuple[bytes, int]]:
         yield from super().holdings()
@@ -84,6 +118,8 @@ class Bookings(Gpus):
                 yield self.live_at(booking.start) + booking.grace
             elif booking.state == "closing":
                 yield booking.pay_live
+            elif booking.leaves:
+                yield booking.leaves
 
     def due(self) -> None:
         for booking in self.bookings.values():
@@ -96,17 +132,18 @@ class Bookings(Gpus):
             over = self.now >= booking.end
             waited = (self.live_at(booking.end, resumed=False) if over else self.live) - began
             if waited >= booking.grace:
-                self.unused(booking, "no_show", booking.slice)
+                self.unused(booking, "no_show", booking.slice, self.instant(began + booking.grace))
             elif over:
-                self.unused(booking, "cancelled", 0)
+                self.unused(booking, "cancelled", 0, booking.end)
         if booking.state == "active" and self.now >= booking.end:
             self.close(booking, booking.end, self.earned(booking, booking.end))
         if booking.state == "closing" and self.live >= booking.pay_live:
             self.finish(booking)
 
-    def unused(self, booking: ModelBooking, state: str, forfeited: int) -> None:
+    def unused(self, booking: ModelBooking, state: str, forfeited: int, ended: int) -> None:
         """It ends without having been used: what is left and what the provider forfeits go to the renter."""
-        booking.state, booking.ended = state, self.now
+        booking.state, booking.ended = state, ended
+        self.idle(ended, *booking.gpus)
         self.pay(booking.renter, booking.cost - booking.gross)
         self.forfeit(booking.provider, forfeited, booking.renter)
 
@@ -126,6 +163,7 @@ class Bookings(Gpus):
 
     def close(self, booking: ModelBooking, time: int, gross: int) -> None:
         booking.state, booking.gross, booking.ended = "closing", gross, time
+        self.idle(time, *booking.gpus)
         booking.pay_live = self.live_at(time) + booking.rules.dispute_window_seconds * 1_000
         self.pay(booking.renter, booking.cost - gross)
         self.mature(booking)
@@ -164,7 +202,7 @@ class Bookings(Gpus):
         most: int,
     ) -> str | None:
         """Reserve GPUs at a rate for all of them together."""
-        if any(gpu not in self.gpus for gpu in chosen):
+        if not all(self.listed(gpu) for gpu in chosen):
             return "not_found"
         gpus = [self.gpus[gpu] for gpu in chosen]
         for gpu, version in zip(gpus, versions, strict=True):
@@ -192,13 +230,16 @@ class Bookings(Gpus):
             return "booking_conflict"
         if gpus[0].owner == renter:
             return "own_gpu"
-        if self.has(renter) < cost:
+        deposit = self.price(booking_bytes(len(gpus)))
+        if self.has(renter) < cost + deposit:
             return "insufficient_funds"
         part = min(ceil(Fraction(cost, 10)), limits.collateral_per_gpu * len(gpus))
         if self.free(gpus[0].owner) < part:
             return "insufficient_collateral"
+        booking_id = self.new_id("booking")
         self.pay(renter, -cost)
-        self.bookings[self.new_id("booking")] = ModelBooking(
+        self.hold(renter, deposit, "booking", booking_id)
+        self.bookings[booking_id] = ModelBooking(
             rules=limits,
             renter=renter,
             provider=gpus[0].owner,
@@ -257,12 +298,13 @@ class Bookings(Gpus):
             self.close(booking, self.now, self.earned(booking, self.now))
         else:
             early = self.now < booking.start - booking.notice * 1_000
-            self.unused(booking, "provider_cancelled", booking.slice // 2 if early else booking.slice)
+            forfeited = booking.slice // 2 if early else booking.slice
+            self.unused(booking, "provider_cancelled", forfeited, self.now)
         self.vacated(*booking.gpus)
         return None
 
     def do_booking_settle(self, sender: bytes, action: Settle) -> str | None:
-        booking = self.bookings.get(action.booking)
+        booking = self.current_booking(action.booking)
         if booking is None:
             return "not_found"
         if booking.state in ("active", "closing"):
@@ -270,7 +312,7 @@ class Bookings(Gpus):
         return None
 
     def found(self, sender: bytes, booking_id: bytes, party: str, *states: str) -> str | None:
-        booking = self.bookings.get(booking_id)
+        booking = self.current_booking(booking_id)
         if booking is None:
             return "not_found"
         if getattr(booking, party) != sender:
@@ -311,6 +353,6 @@ class Bookings(Gpus):
             return "booking_started"
         booking.gross = floor(booking.cost * self.charge_for_leaving(booking))
         self.reward(booking, booking.provider, booking.gross)
-        self.unused(booking, "cancelled", 0)
+        self.unused(booking, "cancelled", 0, self.now)
         self.vacated(*booking.gpus)
         return None

@@ -172,7 +172,7 @@ class Choices:
             return None
         booking_id, booking = rng.choice(known)
         if rng.random() < 0.03:
-            booking_id = rng.choice([*model.bookings, bytes(32)])
+            booking_id = rng.choice([*model.bookings, *model.gone, bytes(32)])
         wanted: dict[str, list[Any]] = {
             "reserved": [Activate, Activate, Activate, Cancel, Extend, ProviderCancel],
             "active": [Release, Release, Release, Cancel, Extend, Extend, Settle, Settle, ProviderCancel],

@@ -79,17 +79,15 @@ def market(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
 def work(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     told, jobs = {}, {}
     for key, job in JOBS.scan(view):
-        twin, claim = model.current_job(key), job.claim
-        assert twin is not None
+        claim = job.claim
         jobs[key] = (
             job.status.name.lower(),
             job.units_done,
             *((claim.provider, claim.units_accepted) if claim else ()),
         )
+    for key, twin in model.jobs.items():
         attempt = twin.attempt
         told[key] = (twin.state, twin.done, *((attempt.provider, attempt.accepted) if attempt else ()))
-        if job.booking and twin.state == "expired" and jobs[key][0] in ("open", "claimed", "payload_shared", "expired"):
-            jobs[key] = told[key]  # its booking is over, whether or not anybody has looked since
     yield "jobs", told, jobs
     paid = {key: escrow_of(view, key) for key, job in JOBS.scan(view) if job.booking is None}
     found = {key: (escrow.gross, escrow.fee, escrow.locked - escrow.refunded) for key, escrow in paid.items()}

@@ -15,6 +15,7 @@ from chain.actions.gpus import (
 )
 from chain.inventory import Hardware, Terms
 from tests.economy.books import Books
+from tests.market import gpu_bytes
 
 MAXIMUM_WINDOWS = 16
 
@@ -30,6 +31,10 @@ class ModelGpu:
     offline: bool = False
     retiring: bool = False
     retired: bool = False
+    idle: int = 0
+    """Block time at which the last thing in its calendar ended, or its owner retired it."""
+    leaves: int = 0
+    """Live time from which a retired one leaves the state, unless something names it."""
 
     @property
     def status(self) -> str:
@@ -61,7 +66,28 @@ class Gpus(Books):
         """Something left these calendars: what was only waiting for that is retired."""
         for gpu_id in gpus:
             gpu = self.gpus[gpu_id]
-            gpu.retired = gpu.retired or (gpu.retiring and not any(self.calendar(gpu_id)))
+            if gpu.retiring and not gpu.retired and not any(self.calendar(gpu_id)):
+                gpu.retired = True
+                gpu.leaves = self.live_at(gpu.idle) + self.parameters.review_window_seconds * 1_000
+
+    def named(self, gpu: bytes) -> bool:
+        """Whether anything in the state refers to a GPU."""
+        return False
+
+    def idle(self, time: int, *gpus: bytes) -> None:
+        """Something in these calendars ended then."""
+        for gpu in gpus:
+            self.gpus[gpu].idle = max(self.gpus[gpu].idle, time)
+
+    def leave(self) -> None:
+        """What has been over for long enough leaves the state."""
+        for gpu_id, gpu in list(self.gpus.items()):
+            if gpu.retired and self.live >= gpu.leaves and not self.named(gpu_id):
+                del self.gpus[gpu_id]
+                self.give_back("gpu", gpu_id)
+
+    def listed(self, gpu: bytes) -> bool:
+        return gpu in self.gpus and not self.gpus[gpu].retired
 
     def edges(self) -> Iterator[int]:
         yield from super().edges()
@@ -70,6 +96,7 @@ class Gpus(Books):
     def live_edges(self) -> Iterator[int]:
         yield from super().live_edges()
         yield from (gpu.offline_live for gpu in self.gpus.values() if gpu.status == "active")
+        yield from (gpu.leaves for gpu in self.gpus.values() if gpu.retired)
 
     def allowed(self, offer: Terms) -> bool:
         limits = self.parameters
@@ -96,21 +123,24 @@ class Gpus(Books):
             return "hardware_taken"
         if self.free(sender) < self.parameters.collateral_per_gpu:
             return "insufficient_collateral"
+        deposit = self.price(gpu_bytes())
+        if self.has(sender) < deposit:
+            return "insufficient_funds"
         promise = (sender, commitment_of(sender, device, action.salt))
         if not self.promised(promise) or self.promises[promise][0] >= self.height:
             return "commitment_refused"
         del self.promises[promise]
         offline = self.live + self.parameters.heartbeat_timeout_seconds * 1_000
         listed = ModelGpu(sender, action.terms, action.hardware, self.parameters.collateral_per_gpu, offline)
-        self.gpus[self.new_id("gpu")] = listed
+        gpu_id = self.new_id("gpu")
+        self.hold(sender, deposit, "gpu", gpu_id)
+        self.gpus[gpu_id] = listed
         return None
 
     def owned(self, sender: bytes, gpu_id: bytes) -> str | None:
-        if gpu_id not in self.gpus:
+        if not self.listed(gpu_id):
             return "not_found"
-        if self.gpus[gpu_id].owner != sender:
-            return "not_authorized"
-        return "gpu_retired" if self.gpus[gpu_id].retired else None
+        return None if self.gpus[gpu_id].owner == sender else "not_authorized"
 
     def do_gpu_heartbeat(self, sender: bytes, action: Heartbeat) -> str | None:
         for gpu_id in action.gpus:
@@ -129,6 +159,7 @@ class Gpus(Books):
             return "gpu_retired"
         gpu.windows = {}
         gpu.retiring = True
+        self.idle(self.now, action.gpu)
         self.vacated(action.gpu)
         return None
 

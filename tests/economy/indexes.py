@@ -11,13 +11,14 @@ from typing import Any
 from chain.action import Clock
 from chain.actions.gpus import COMMITMENTS
 from chain.actions.multisig import MULTISIGS, PROPOSALS
+from chain.actions.reviews import REVIEWS
 from chain.bank import totals
-from chain.booking import BOOKINGS, Booking, BookingStatus
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus
 from chain.clocks import live_instant, read_clocks
 from chain.escrow import ESCROWS
 from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
-from chain.job import HELD, JOBS, JobStatus
+from chain.job import HELD, JOBS, OVER, Job, JobStatus
 from chain.maintenance import MAINTENANCE
 from chain.parameters import read_parameters
 from chain.request import BIDS, REQUESTS
@@ -83,12 +84,18 @@ def calendars(view: View) -> Iterator[tuple[bytes, int, bytes]]:
 
 def deadlines(view: View) -> Iterator[Deadline]:
     """Every deadline of every record, and nothing else may be in the queue."""
+    live_ms = read_clocks(view).live_ms
     for key, gpu in GPUS.scan(view):
         if gpu.status is GpuStatus.ACTIVE:
             yield Clock.LIVE, gpu.offline_live_ms, Subject.GPU, key
+        elif gpu.leaves_live_ms is not None and gpu.leaves_live_ms > live_ms:
+            yield Clock.LIVE, gpu.leaves_live_ms, Subject.GPU, key
     for key, booking in BOOKINGS.scan(view):
         for clock, due in booking_deadlines(view, booking):
             yield clock, due, Subject.BOOKING, key
+        if booking.status not in OPEN_STATUSES:
+            leaves = leaving(view, booking)
+            yield from ((Clock.LIVE, due, Subject.BOOKING, key) for due in leaves)
     for key, job in JOBS.scan(view):
         if job.status is JobStatus.OPEN:
             yield Clock.BLOCK, job.deadline_ms, Subject.JOB, key
@@ -96,6 +103,8 @@ def deadlines(view: View) -> Iterator[Deadline]:
             yield Clock.LIVE, job.claim.deadline_live_ms, Subject.JOB, key
         elif job.status is JobStatus.DELIVERED:
             yield Clock.LIVE, job.acceptance_live_ms or 0, Subject.JOB, key
+        elif job.status in OVER:
+            yield from ((Clock.LIVE, due, Subject.JOB, key) for due in leaving(view, job))
     for key, window in MAINTENANCE.scan(view):
         yield Clock.BLOCK, window.end_ms, Subject.MAINTENANCE, key
     for key, entry in IDEMPOTENCY.scan(view):
@@ -112,6 +121,15 @@ def deadlines(view: View) -> Iterator[Deadline]:
         yield Clock.BLOCK, bid.expires_ms, Subject.REQUEST, key
     for key, _ in TRADES.scan(view):
         yield Clock.BLOCK, expires_ms(split_key(key)[1]), Subject.TRADE, key
+    for key, review in REVIEWS.scan(view):
+        yield Clock.LIVE, review.leaves_live_ms, Subject.REVIEW, key
+
+
+def leaving(view: View, record: Booking | Job) -> Iterator[int]:
+    """When something that is over leaves the state, unless that has passed and it only waits for what names it."""
+    due = live_instant(view, record.ended_ms or 0) + record.review_seconds * 1_000
+    if due > read_clocks(view).live_ms:
+        yield due
 
 
 def booking_deadlines(view: View, booking: Booking) -> Iterator[tuple[Clock, int]]:

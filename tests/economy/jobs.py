@@ -1,15 +1,17 @@
 """Jobs and reviews in the second ledger."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 from chain.actions.jobs import AcceptJob, AddReceipt, CancelJob, ClaimJob, FailJob, SharePayload, SubmitJob
 from chain.actions.reviews import ReplyToReview, SubmitReview
 from chain.job import GpuFilter, Unit, receipt_hash
 from tests.economy.bookings import Bookings, Money
-from tests.economy.books import MOST
+from tests.economy.books import MOST, size_of
+from tests.market import job_bytes
 
 MAXIMUM_ATTEMPTS = 3
 YEAR_MS = 365 * 86_400_000
@@ -46,7 +48,6 @@ class ModelJob(Money):
     done: int = 0
     attempt: Attempt | None = None
     accept_live: int = 0
-    ended: int = 0
 
     @property
     def left(self) -> int:
@@ -85,29 +86,67 @@ class Jobs(Bookings):
         yield from super().live_edges()
         yield from (attempt.deadline_live for _, attempt in self.held())
         yield from (job.accept_live for job in self.jobs.values() if job.state == "delivered")
+        yield from (job.leaves for job in self.jobs.values() if job.leaves)
+
+    def used(self, booking_id: bytes) -> bool:
+        return any(job.booking == booking_id for job in self.jobs.values())
+
+    def named(self, gpu: bytes) -> bool:
+        return super().named(gpu) or any(job.attempt and job.attempt.gpu == gpu for job in self.jobs.values())
+
+    def leave(self) -> None:
+        for job_id, job in list(self.jobs.items()):
+            if self.past(job):
+                del self.jobs[job_id]
+                self.give_back("job", job_id)
+        super().leave()
 
     def due(self) -> None:
-        for job in self.jobs.values():
-            if job.state == "payload_shared" and job.attempt and self.live >= job.attempt.deadline_live:
-                self.give_up(job, job.attempt, job.attempt.slice)
-            elif job.state == "claimed" and job.attempt and self.live >= job.attempt.deadline_live:
-                self.over(job, "expired")
-            if job.state == "delivered" and self.live >= job.accept_live:
-                self.finish_job(job)
-            if job.state == "open" and self.now >= job.deadline:
-                self.over(job, "expired")
         super().due()
+        for job in self.jobs.values():
+            self.settle_job(job)
+        self.vacated(*self.gpus)
+        self.leave()
+
+    def settle_job(self, job: ModelJob) -> None:
+        """What becomes of a job when its deadlines pass; one inside a booking ends with that at the latest."""
+        over = self.over_with_booking(job)
+        noticed = False
+        if job.state in ("claimed", "payload_shared") and job.attempt and self.live >= job.attempt.deadline_live:
+            noticed = True
+            ran_out = self.instant(job.attempt.deadline_live)
+            if over is None or ran_out < over:
+                if job.state == "payload_shared":
+                    self.give_up(job, job.attempt, job.attempt.slice, ran_out)
+                else:
+                    self.idle(ran_out, *([job.attempt.gpu] if job.attempt.gpu else []))
+                    self.over(job, "expired", ran_out)
+        if job.state == "delivered" and self.live >= job.accept_live:
+            self.finish_job(job)
+        if job.state == "open" and self.now >= job.deadline:
+            self.over(job, "expired", job.deadline if over is None else min(over, job.deadline))
+        if noticed and over is not None and job.state in ("open", "claimed", "payload_shared"):
+            self.over(job, "expired", over)
+
+    def over_with_booking(self, job: ModelJob) -> int | None:
+        """Block time at which the booking around an unfinished job ended, if it has."""
+        if job.booking is None or job.state not in ("open", "claimed", "payload_shared"):
+            return None
+        booking = self.bookings[job.booking]
+        return None if booking.state in ("reserved", "active") else booking.ended
 
     def current_job(self, job_id: bytes) -> ModelJob | None:
-        """The job; one inside a booking is over when that is, which is noticed when somebody looks."""
+        """The job as of now; that it ended with its booking is written down when one of its deadlines passes."""
         job = self.jobs.get(job_id)
-        unfinished = job is not None and job.state in ("open", "claimed", "payload_shared")
-        if job and unfinished and job.booking and self.bookings[job.booking].state not in ("reserved", "active"):
-            self.over(job, "expired")
-        return job
+        if job is None:
+            return None
+        over = self.over_with_booking(job)
+        if over is not None:
+            job = replace(job, state="expired", ended=over)
+        return None if self.past(job) else job
 
-    def over(self, job: ModelJob, state: str) -> None:
-        job.state, job.ended = state, job.ended or self.now
+    def over(self, job: ModelJob, state: str, ended: int) -> None:
+        job.state, job.ended = state, job.ended or ended
         self.pay(job.renter, job.cost - job.paid)
 
     def pay_units(self, job: ModelJob, units: int) -> None:
@@ -118,17 +157,18 @@ class Jobs(Bookings):
         if job.attempt:
             self.pay_units(job, job.attempt.total)
             job.attempt.accepted = job.attempt.total
-            self.over(job, "accepted")
+            self.over(job, "accepted", self.now)
 
-    def give_up(self, job: ModelJob, attempt: Attempt, forfeited: int) -> None:
-        """An attempt ends without delivery; what is left of the job is open again, if anybody may still try."""
+    def give_up(self, job: ModelJob, attempt: Attempt, forfeited: int, time: int) -> None:
+        """An attempt ends then without delivery; what is left of the job is open again, if anybody may still try."""
         self.forfeit(attempt.provider, forfeited, job.renter)
         job.tried.append(attempt.provider)
         job.done += attempt.accepted
         job.state, job.attempt = "open", None
-        if len(job.tried) == MAXIMUM_ATTEMPTS or job.left == 0 or self.now >= job.deadline:
-            self.over(job, "expired")
+        if len(job.tried) == MAXIMUM_ATTEMPTS or job.left == 0 or time >= job.deadline:
+            self.over(job, "expired", time)
         if attempt.gpu is not None:
+            self.idle(time, attempt.gpu)
             self.vacated(attempt.gpu)
 
     def as_renter(self, sender: bytes, job_id: bytes, *states: str) -> str | None:
@@ -151,16 +191,18 @@ class Jobs(Bookings):
         if not self.now < action.deadline_ms <= self.now + YEAR_MS:
             return "job_time_refused"
         if action.booking is not None:
-            booking = self.bookings.get(action.booking)
+            booking = self.current_booking(action.booking)
             if booking is None:
                 return "not_found"
             if booking.renter != sender:
                 return "not_authorized"
             if booking.state not in ("reserved", "active"):
                 return "job_not_eligible"
-        elif action.max_units * action.unit_price > MOST:
+        cost = action.max_units * action.unit_price
+        if cost > MOST:
             return "amount_overflow"
-        elif self.has(sender) < action.max_units * action.unit_price:
+        deposit = self.price(job_bytes(action))
+        if self.has(sender) < cost + deposit:
             return "insufficient_funds"
         job = ModelJob(
             rules=self.parameters,
@@ -173,8 +215,10 @@ class Jobs(Bookings):
             wanted=action.gpu_filter,
             booking=action.booking,
         )
+        job_id = self.new_id("job")
         self.pay(sender, -job.cost)
-        self.jobs[self.new_id("job")] = job
+        self.hold(sender, deposit, "job", job_id)
+        self.jobs[job_id] = job
         return None
 
     def do_job_claim(self, sender: bytes, action: ClaimJob) -> str | None:
@@ -197,6 +241,7 @@ class Jobs(Bookings):
             if error := self.suits(sender, job, attempt, action.gpu):
                 return error
             attempt.gpu = action.gpu
+        job = self.jobs[action.job]
         job.state, job.attempt = "claimed", attempt
         return None
 
@@ -204,7 +249,7 @@ class Jobs(Bookings):
         """Whether a GPU may do a job, and its owner has the collateral."""
         if gpu_id is None:
             return "job_not_eligible"
-        if gpu_id not in self.gpus:
+        if not self.listed(gpu_id):
             return "not_found"
         gpu, wanted = self.gpus[gpu_id], job.wanted
         if gpu.owner != sender:
@@ -246,10 +291,11 @@ class Jobs(Bookings):
             return "receipt_refused"
         attempt.receipts, attempt.last, attempt.total = receipt.sequence, receipt_hash(receipt), receipt.units_total
         if receipt.final:
-            gpu, attempt.gpu = attempt.gpu, None
             job.state, job.ended = "delivered", self.now
             job.accept_live = self.live + self.parameters.dispute_window_seconds * 1_000
-            self.vacated(*([gpu] if gpu else []))
+            if attempt.gpu is not None:
+                self.idle(self.now, attempt.gpu)
+                self.vacated(attempt.gpu)
         return None
 
     def do_job_accept(self, sender: bytes, action: AcceptJob) -> str | None:
@@ -272,14 +318,21 @@ class Jobs(Bookings):
             return error
         job = self.jobs[action.job]
         if job.attempt:
-            self.give_up(job, job.attempt, job.attempt.slice // 2)
+            self.give_up(job, job.attempt, job.attempt.slice // 2, self.now)
         return None
 
     def do_job_cancel(self, sender: bytes, action: CancelJob) -> str | None:
         if error := self.as_renter(sender, action.job, "open"):
             return error
-        self.over(self.jobs[action.job], "cancelled")
+        self.over(self.jobs[action.job], "cancelled", self.now)
         return None
+
+
+def review_fields(gpus: int) -> list[Any]:
+    """A review at its fullest."""
+    address, octets, number = bytes(33), bytes(32), MOST
+    head = [address, address, [octets] * gpus, [octets] * gpus, 5, octets, octets]
+    return [*head, number, number, number, octets, octets, False, False, number, number]
 
 
 @dataclass
@@ -288,6 +341,8 @@ class ModelReview:
     provider: bytes
     rating: int
     paid: int
+    leaves: int
+    """Live time at which it leaves the state."""
     replied: bool = False
 
 
@@ -295,21 +350,35 @@ class ModelReview:
 class Reviews(Jobs):
     reviews: dict[bytes, ModelReview] = field(default_factory=dict)
 
+    def due(self) -> None:
+        super().due()
+        for subject, review in list(self.reviews.items()):
+            if self.live >= review.leaves:
+                del self.reviews[subject]
+                self.give_back("review", subject)
+
+    def live_edges(self) -> Iterator[int]:
+        yield from super().live_edges()
+        yield from (review.leaves for review in self.reviews.values())
+
     def do_review_submit(self, sender: bytes, action: SubmitReview) -> str | None:
-        booking, job = self.bookings.get(action.subject), self.current_job(action.subject)
+        booking, job = self.current_booking(action.subject), self.current_job(action.subject)
         if booking is not None:
-            party, paid, ended = booking.renter, booking.paid if booking.state == "closed" else 0, booking.ended
-            provider = booking.provider
+            party, paid = booking.renter, booking.paid if booking.state == "closed" else 0
+            provider, gpus = booking.provider, len(booking.gpus)
         elif job is not None:
-            party, paid, ended = job.renter, job.paid if job.state == "accepted" else 0, job.ended
-            provider = job.attempt.provider if job.attempt else b""
+            party, paid = job.renter, job.paid if job.state == "accepted" else 0
+            provider, gpus = (job.attempt.provider, int(job.attempt.gpu is not None)) if job.attempt else (b"", 0)
         else:
             return "not_found"
         if sender != party or paid == 0 or action.subject in self.reviews:
             return "not_eligible_to_review"
-        if self.live >= self.live_at(ended) + self.parameters.review_window_seconds * 1_000:
-            return "not_eligible_to_review"
-        self.reviews[action.subject] = ModelReview(sender, provider, action.rating, paid)
+        deposit = self.price(size_of(*review_fields(gpus)))
+        if self.has(sender) < deposit:
+            return "insufficient_funds"
+        self.hold(sender, deposit, "review", action.subject)
+        leaves = self.live + self.parameters.review_retention_seconds * 1_000
+        self.reviews[action.subject] = ModelReview(sender, provider, action.rating, paid, leaves)
         return None
 
     def do_review_reply(self, sender: bytes, action: ReplyToReview) -> str | None:

@@ -11,6 +11,7 @@ from tests.economy.books import MOST, size_of
 
 MONTH_MS = 30 * 86_400_000
 MAXIMUM_PROPOSALS = 32
+MAXIMUM_MEMBERS = 32
 LIST_ENTRY_BYTES = 36
 MOST_ROTATIONS = (1 << 32) - 1
 
@@ -50,8 +51,8 @@ class Multisigs(Accounts):
             del self.proposals[key]
             self.give_back("proposal", key)
 
-    def club_deposit(self, threshold: int, members: tuple[bytes, ...]) -> int:
-        return self.price(size_of(threshold, members, [], MOST))
+    def club_deposit(self, members: tuple[bytes, ...]) -> int:
+        return self.price(size_of(MAXIMUM_MEMBERS, members, [], MOST))
 
     def edges(self) -> Iterator[int]:
         yield from super().edges()
@@ -70,7 +71,7 @@ class Multisigs(Accounts):
             return "account_exists"
         if not all(self.usable(member) for member in action.members):
             return "address_not_usable"
-        deposit = self.club_deposit(action.threshold, action.members)
+        deposit = self.club_deposit(action.members)
         if self.has(sender) < deposit:
             return "insufficient_funds"
         self.hold(sender, deposit, "multisig", address)
@@ -103,7 +104,7 @@ class Multisigs(Accounts):
         """Of a proposal, once every member has an opinion."""
         opinions = [[member, MOST_ROTATIONS] for member in club.members]
         actions = [encode_action(inner) for inner in action.actions]
-        fields = (action.account, sender, actions, action.expires_ms, opinions, [], self.height, MOST)
+        fields = (action.account, sender, actions, MOST, opinions, [], MOST, MOST)
         return size_of(*fields) + LIST_ENTRY_BYTES
 
     def execute(self, proposal: ModelProposal) -> str | None:
@@ -157,7 +158,7 @@ class Multisigs(Accounts):
         if not all(self.usable(member) for member in action.members):
             return "address_not_usable"
         club = self.clubs[sender]
-        more = self.club_deposit(action.threshold, action.members) - self.club_deposit(club.threshold, club.members)
+        more = self.club_deposit(action.members) - self.club_deposit(club.members)
         if self.has(sender) < more:
             return "insufficient_funds"
         if more > 0:

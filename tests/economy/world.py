@@ -7,6 +7,7 @@ balance is compared after each block. How to run one by hand is in `__main__.py`
 import hashlib
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 from chain.action import Action, BlockContext
@@ -37,6 +38,8 @@ PARAMETERS = Parameters(
     release_charge=137,
     review_window_seconds=3_600,
 )
+FORGETFUL = replace(PARAMETERS, review_window_seconds=240, review_retention_seconds=500)
+"""So that what is over leaves the state while the economy goes on."""
 JUMPS_MS = (1, 2, 500, 1_000, 1_000, 9_999, 14_999, 15_000, 15_001, 40_000, 61_000, 600_000, 3 * 3_600_000)
 
 
