@@ -81,7 +81,7 @@ def _now(read: Read, booking_id: bytes) -> BookingNow:
     return booking_now(read.now().view, booking_id)
 
 
-def _still(read: Read, booking_id: bytes) -> BookingNow | None:
+def still(read: Read, booking_id: bytes) -> BookingNow | None:
     """The booking as of now, unless it is about to leave the state."""
     try:
         return _now(read, booking_id)
@@ -109,7 +109,7 @@ def list_bookings(read: Read, params: api.BookingListParams) -> api.BookingList:
             return True
         status = booking.status
         if status in OPEN_STATUSES:
-            now = _still(read, booking_id)
+            now = still(read, booking_id)
             if now is None:
                 return False
             status = now.booking.status
@@ -121,14 +121,14 @@ def list_bookings(read: Read, params: api.BookingListParams) -> api.BookingList:
         if matches(booking_id, booking)
     ]
     page, following = newest_first(found, lambda booking: booking.reserved_height, params.cursor, params.limit)
-    still = [(booking_id, _still(read, booking_id)) for booking_id, _ in page]
-    items = tuple(view_of(read, booking_id, now) for booking_id, now in still if now is not None)
+    shown = [(booking_id, still(read, booking_id)) for booking_id, _ in page]
+    items = tuple(view_of(read, booking_id, now) for booking_id, now in shown if now is not None)
     return api.BookingList(as_of=read.as_of, items=items, next_cursor=following)
 
 
 def money(read: Read, params: api.BookingParams) -> api.BookingMoney:
     booking_id = bytes.fromhex(params.booking)
-    now = _still(read, booking_id)
+    now = still(read, booking_id)
     if now is not None:
         status, escrow, deposit = now.booking.status.name.lower(), now.escrow, now.booking.deposit
     else:

@@ -30,7 +30,7 @@ def get(read: Read, params: api.JobParams) -> api.JobDetails:
     return api.JobDetails(as_of=read.as_of, view=_view(read, job_id, job), escrow=read.show(escrow) if escrow else None)
 
 
-def _still(read: Read, job_id: bytes, stored: Job) -> Job | None:
+def still(read: Read, job_id: bytes, stored: Job) -> Job | None:
     """The job as of now, unless it is about to leave the state."""
     if stored.status in OVER:
         return None if has_left(read.now(), stored) else stored
@@ -61,7 +61,7 @@ def list_jobs(read: Read, params: api.JobListParams) -> api.JobList:
     found = []
     for job_id, stored in scan_records(read.snapshot, JOBS, Job, account, renter, provider, booking, gpu):
         if matches(stored):
-            job = _still(read, job_id, stored)
+            job = still(read, job_id, stored)
             if job is not None and matches(job) and params.status in (None, job.status.name.lower()):
                 found.append((job_id, job))
     page, following = newest_first(found, lambda job: job.submitted_height, params.cursor, params.limit)

@@ -1,13 +1,14 @@
 """The namespace `market`: offers, prices, orders and statistics. What is computed is in `chain.queries`."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 from chain import interface as api
 from chain.bank import totals
-from chain.booking import BOOKINGS, OPEN_STATUSES, Booking
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, has_left
 from chain.inventory import GPUS, Gpu, GpuStatus
-from chain.job import JOBS, Job, current_job
+from chain.job import JOBS, OVER, Job
 from chain.queries.bookings import booking_now
 from chain.queries.offers import Offer, offer
 from chain.queries.orders import Order, booking_order, job_order
@@ -16,11 +17,12 @@ from chain.queries.reputation import components, mean_hundredths
 from chain.queries.statistics import statistics
 from chain.reputation import reputation_of
 from chain.trades import DAY_MS, TRADES, Trades, split_key
+from node.rpc.booking import still as still_booking
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
 from node.rpc.gpu import GpuFilter, pattern, status_now
 from node.rpc.handlers import aside
-from node.rpc.job import FINISHED
+from node.rpc.job import still as still_job
 from node.rpc.pages import make_cursor, newest_first, read_cursor, scan_records
 
 MAXIMUM_REFUSED = 5_000
@@ -107,8 +109,8 @@ def stats(read: Read, params: api.StatsParams) -> api.MarketStats:
     since = read.clocks.time_ms // DAY_MS - params.days + 1
     found = statistics(
         (_as_of_now(read, gpu) for _, gpu in scan_records(read.snapshot, GPUS, Gpu)),
-        (_booking_now(read, *item) for item in scan_records(read.snapshot, BOOKINGS, Booking)),
-        (_job_now(read, *item) for item in scan_records(read.snapshot, JOBS, Job)),
+        (booking for _, booking in _bookings_now(read)),
+        (job for _, job in _jobs_now(read)),
         ((key, trade) for key, trade in scan_records(read.snapshot, TRADES, Trades) if split_key(key)[1] >= since),
     )
     money = totals(read.view)
@@ -130,12 +132,23 @@ def stats(read: Read, params: api.StatsParams) -> api.MarketStats:
     )
 
 
-def _booking_now(read: Read, booking_id: bytes, booking: Booking) -> Booking:
-    return booking_now(read.now().view, booking_id).booking if booking.status in OPEN_STATUSES else booking
+def _bookings_now(read: Read, *parties: bytes | None) -> Iterator[tuple[bytes, Booking]]:
+    """Every booking of these parties as of now, but for those that are about to leave the state."""
+    for booking_id, booking in scan_records(read.snapshot, BOOKINGS, Booking, *parties):
+        if booking.status in OPEN_STATUSES:
+            now = still_booking(read, booking_id)
+            if now is not None:
+                yield booking_id, now.booking
+        elif not has_left(read.now(), booking):
+            yield booking_id, booking
 
 
-def _job_now(read: Read, job_id: bytes, job: Job) -> Job:
-    return job if job.status in FINISHED else current_job(read.now(), job_id)
+def _jobs_now(read: Read, *parties: bytes | None) -> Iterator[tuple[bytes, Job]]:
+    """The same for jobs."""
+    for job_id, stored in scan_records(read.snapshot, JOBS, Job, *parties):
+        job = still_job(read, job_id, stored)
+        if job is not None:
+            yield job_id, job
 
 
 def _counted(counter: Counter[str]) -> tuple[api.Counted, ...]:
@@ -208,18 +221,17 @@ def orders(read: Read, params: api.OrdersParams) -> api.Orders:
 
     found: list[tuple[bytes, tuple[int, str]]] = []
     if params.kind in (None, "booking"):
-        for booking_id, booking in scan_records(read.snapshot, BOOKINGS, Booking, *parties):
-            if between(booking.renter, booking.provider):
-                status = _booking_now(read, booking_id, booking).status
-                if has_status(status.name.lower(), status not in OPEN_STATUSES):
-                    found.append((booking_id, (booking.reserved_height, "booking")))
+        for booking_id, booking in _bookings_now(read, *parties):
+            status = booking.status
+            if between(booking.renter, booking.provider) and has_status(
+                status.name.lower(), status not in OPEN_STATUSES
+            ):
+                found.append((booking_id, (booking.reserved_height, "booking")))
     if params.kind in (None, "job"):
-        for job_id, stored in scan_records(read.snapshot, JOBS, Job, *parties):
-            if stored.booking is None and between(stored.renter, stored.claim.provider if stored.claim else None):
-                job = _job_now(read, job_id, stored)
-                current = between(job.renter, job.claim.provider if job.claim else None)
-                if current and has_status(job.status.name.lower(), job.status in FINISHED):
-                    found.append((job_id, (job.submitted_height, "job")))
+        for job_id, job in _jobs_now(read, *parties):
+            party = between(job.renter, job.claim.provider if job.claim else None)
+            if job.booking is None and party and has_status(job.status.name.lower(), job.status in OVER):
+                found.append((job_id, (job.submitted_height, "job")))
     page, following = newest_first(found, lambda item: item[0], params.cursor, params.limit)
     items = tuple(_order_view(read, identifier, kind) for identifier, (_, kind) in page)
     return api.Orders(as_of=read.as_of, items=items, next_cursor=following)

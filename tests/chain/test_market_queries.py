@@ -15,6 +15,7 @@ from chain.booking import BOOKINGS
 from chain.escrow import ESCROWS
 from chain.inventory import GPUS
 from chain.job import JOBS
+from chain.parameters import read_parameters
 from chain.queries.bookings import booking_now
 from chain.queries.earnings import Occurrence, Statement, flows, statement
 from chain.queries.offers import offer
@@ -35,7 +36,7 @@ from tests.chain.test_reputation import deal
 from tests.economy.choices import BOOKING_FAMILIES
 from tests.economy.world import run
 from tests.ledger import GENESIS_TIME_MS, Ledger, Person, subject
-from tests.market import PRICE, SALT, UNHURRIED, Market, altered, clog, hardware, terms
+from tests.market import PRICE, SALT, UNHURRIED, Market, altered, booking_bytes, clog, hardware, terms
 
 MODEL = "RTX 4090"
 DAY = GENESIS_TIME_MS // DAY_MS
@@ -419,7 +420,8 @@ class TestStatements:
         for each in (*opened.events, *accepted.events):
             found.update(flows(market.renter.address, each))
         assert (found["locked"], found["refunded"]) == (5 * COIN, 3 * COIN)
-        assert found["deposits_taken"] == found["deposits_returned"] > 0
+        price = read_parameters(market.view).storage_deposit_per_byte
+        assert found["deposits_taken"] - found["deposits_returned"] == booking_bytes() * price
 
     @pytest.mark.parametrize(("from_ms", "until_ms", "fees"), [(10, 20, 2), (11, 20, 0), (10, 21, 6), (9, 9, 0)])
     def test_the_period_is_half_open(self, from_ms: int, until_ms: int, fees: int) -> None:
