@@ -211,9 +211,15 @@ def vote(app: Application, which: str, reject: bool) -> None:
             return data, [("measure", view.id)]
         data |= {"approvals": told["approvals"], "rejections": told["rejections"], "needed": told["needed"]}
         tally = f"{told['approvals']} of {told['needed']} approvals, {told['rejections']} rejections"
-        return data, [("measure", view.id), ("votes", tally), ("outcome", outcome)]
+        return data, [("measure", view.id), ("votes", tally), ("outcome", _outcome(outcome, **told))]
 
     write(app, [VoteOnMeasure(bytes.fromhex(view.id), not reject)], summary=lines, report=report)
+
+
+def _outcome(outcome: str, *, approvals: int, needed: int, **_: int) -> str:
+    """What became of a measure; one that has passed keeps waiting for its time when an approval is taken back."""
+    lacking = outcome == "passed" and approvals < needed
+    return "passed, but lacks approvals: without them it is revoked when it is due" if lacking else outcome
 
 
 def _votes(view: Any) -> str:

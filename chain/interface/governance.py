@@ -31,7 +31,8 @@ class MeasureView:
     id: HashHex
     measure: MeasureRecord
     status: Literal["open", "passed"]
-    """A measure that is executed, rejected or expired is gone; events tell what became of it."""
+    """A measure that is executed, rejected or expired is gone; events tell what became of it. One that has passed is
+    revoked unless it has its approvals when it is due."""
     approvals: tuple[AddressText, ...]
     """Operators whose approval counts now."""
     rejections: tuple[AddressText, ...]

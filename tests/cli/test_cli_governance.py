@@ -106,6 +106,15 @@ def test_taking_an_approval_back(council: Shell) -> None:
     assert council.ok("governance", "vote", measure, "--reject", wallet="one")["outcome"] == "revoked"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "approvals", "lacks"), [("passed", 2, True), ("passed", 3, False), ("open", 2, False)]
+)
+def test_what_has_passed_may_lack_approvals(outcome: str, approvals: int, lacks: bool) -> None:
+    from cli.governance import _outcome
+
+    assert ("lacks approvals" in _outcome(outcome, approvals=approvals, needed=3, approve=0)) == lacks
+
+
 def test_parameters_in_the_units_of_people(council: Shell) -> None:
     shown = council("governance", "parameters").out
     assert "0.00001 AITBC" in shown
