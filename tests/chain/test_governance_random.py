@@ -61,23 +61,24 @@ class Book:
     def look(self, measure: bytes) -> None:
         """Move a measure to where its votes put it."""
         needed, electors = self.needed(measure)
-        enough = self.count(measure, True) >= needed
-        if measure in self.passed:
-            if not enough:
-                self.passed.remove(measure)
-        elif enough:
+        place = self.passed if measure in self.passed else self.open
+        if place is self.open and self.count(measure, True) >= needed:
             self.open.remove(measure)
             self.passed.append(measure)
         elif len(electors) - self.count(measure, False) < needed:
-            self.open.remove(measure)
+            place.remove(measure)
 
     def end_epoch(self, epoch: int, stakes: dict[Officer, int]) -> None:
         if self.fresh:
             for measure in list(self.open):
                 self.look(measure)
-        for measure in self.passed[:16]:
-            self.execute(epoch, *self.about[measure])
-        self.passed = self.passed[16:]
+        executed = 0
+        for measure in list(self.passed):
+            if executed < 16:
+                self.passed.remove(measure)
+                if self.count(measure, True) >= self.needed(measure)[0]:
+                    self.execute(epoch, *self.about[measure])
+                    executed += 1
         poor = [m for m in self.members if stakes[m] < MINIMUM and m not in [each for _, each in self.leaving]]
         queue = [m for disabled, m in self.leaving if disabled] + [m for d, m in self.leaving if not d] + poor
         limit = min(len(self.members) - 1, max(1, (len(self.members) - 1) // 3))
