@@ -15,6 +15,7 @@ from cli.types import TIME, parse_amount
 
 if TYPE_CHECKING:
     from chain.certificate import Authority
+    from chain.parameters import Parameters
     from genesis.specification import Allocation, Specification
 
 _LARGEST_KEY_FILE = 64 << 10
@@ -27,7 +28,13 @@ def genesis() -> None:
 
 
 @genesis.command()
-@click.option("--network", type=click.Choice(["devnet", "testnet", "main"]), default="devnet", show_default=True)
+@click.option(
+    "--network",
+    type=click.Choice(["devnet", "testnet", "main"]),
+    default="devnet",
+    show_default=True,
+    help="Whose parameters and addresses it starts with.",
+)
 @click.option("--name", help="Name of the network, if not that of its kind; the chain id begins with it.")
 @click.option(
     "--authority",
@@ -51,8 +58,6 @@ def genesis() -> None:
 @application
 def build(app: Application, /, **given: Any) -> None:
     """Build a genesis file. Every node of the network needs the same one."""
-    from dataclasses import replace
-
     from genesis.networks import network
     from genesis.specification import Specification, to_file
 
@@ -62,7 +67,7 @@ def build(app: Application, /, **given: Any) -> None:
         name=given["name"] or kind.name,
         prefix=kind.prefix,
         time_ms=given["time_ms"] or time.time_ns() // 1_000_000,
-        parameters=replace(kind.parameters, **_parameters(kind.parameters, given["parameters"])),
+        parameters=_parameters(kind.parameters, given["parameters"]),
         authorities=tuple(operators),
         allocations=tuple(_allocation(app, kind.prefix, each) for each in given["allocations"]),
     )
@@ -112,18 +117,14 @@ def _allocation(app: Application, prefix: str, text: str) -> "Allocation":
         raise BadInput(f"{text}: {error}.", "Amounts are in AITBC with at most nine decimals.") from error
 
 
-def _parameters(usual: object, given: tuple[str, ...]) -> dict[str, int]:
-    from dataclasses import fields
+def _parameters(usual: "Parameters", given: tuple[str, ...]) -> "Parameters":
+    from genesis.networks import changed
 
-    names = [field.name for field in fields(usual)]  # type: ignore[arg-type] # a record, which is a dataclass
-    changed = {}
-    for each in given:
-        name, _, value = each.partition("=")
-        name = name.strip().replace("-", "_")
-        if name not in names or not value.strip().isascii() or not value.strip().isdigit():
-            raise BadInput(f"{each!r} is no parameter with a whole number.", f"The parameters are: {', '.join(names)}.")
-        changed[name] = int(value)
-    return changed
+    try:
+        return changed(usual, given)
+    except ValueError as error:
+        problem, _, hint = str(error).partition(". ")
+        raise BadInput(f"{problem}.", hint) from error
 
 
 def read_specification(path: str) -> "Specification":

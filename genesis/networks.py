@@ -1,6 +1,7 @@
 """The named networks: what a genesis of each starts from, before anyone's keys are known."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 
 from chain.errors import InvalidGenesis
 from chain.parameters import Parameters
@@ -41,6 +42,20 @@ TESTNET = Network("testnet", "tait", _LONG)
 MAINNET = Network("main", "ait", _LONG)
 
 NETWORKS = {network.name: network for network in (DEVNET, TESTNET, MAINNET)}
+
+
+def changed(parameters: Parameters, assignments: Iterable[str]) -> Parameters:
+    """Parameters with other numbers, each given as `name=whole number`. Raises ValueError, listing the names."""
+    names = [each.name for each in fields(Parameters)]
+    numbers = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        name, value = name.strip().replace("-", "_"), value.strip()
+        if name not in names or not value.isascii() or not value.isdigit():
+            known = ", ".join(names)
+            raise ValueError(f"{assignment!r} is no parameter with a whole number. The parameters are: {known}.")
+        numbers[name] = int(value)
+    return replace(parameters, **numbers)
 
 
 def network(name: str) -> Network:

@@ -10,11 +10,13 @@ import click
 from localnet import processes
 from localnet.layout import DEFAULT_BASE_PORT, DEFAULT_NODES, MAXIMUM_NODES, Layout, NodePlace, default_layout
 from localnet.network import (
+    IDLE_SECONDS,
     LocalnetError,
     command,
     create,
     log_tail,
     node_process,
+    other_parameters,
     readiness,
     remove,
     start_node,
@@ -63,18 +65,42 @@ def _place(layout: Layout, number: int) -> NodePlace:
 @click.option("--followers", default=0, show_default=True, type=click.IntRange(0, MAXIMUM_NODES))
 @click.option("--base-port", default=DEFAULT_BASE_PORT, show_default=True, type=click.IntRange(1024, 60_000))
 @click.option("--demo/--no-demo", default=True, show_default=True, help="Run the demonstration on a new network.")
+@click.option("--agent/--no-agent", default=True, show_default=True, help="Run a provider agent for the miner.")
+@click.option(
+    "--parameter", "parameters", multiple=True, metavar="NAME=NUMBER", help="Such as epoch_blocks=20; repeatable."
+)
+@click.option(
+    "--idle-seconds",
+    default=IDLE_SECONDS,
+    show_default=True,
+    type=click.FloatRange(0.1, 3_600),
+    help="Between blocks when nothing happens.",
+)
 @click.pass_obj
-def start(layout: Layout, nodes: int, followers: int, base_port: int, demo: bool) -> None:
-    """Make a network if there is none, start its nodes, and run the demonstration once."""
+def start(
+    layout: Layout,
+    nodes: int,
+    followers: int,
+    base_port: int,
+    demo: bool,
+    agent: bool,
+    parameters: tuple[str, ...],
+    idle_seconds: float,
+) -> None:
+    """Make a network if there is none, start its nodes, and run the demonstration once.
+
+    How many nodes, their ports and numbers count for a new network only; `reset` makes room for one.
+    """
     places = layout.nodes()
     fresh = not places
     if fresh:
+        chosen = other_parameters(parameters)
         remove(layout)
         click.echo(f"Making a network of {nodes} authorities in {layout.root}", err=True)
-        places = create(layout, nodes, followers, base_port)
+        places = create(layout, nodes, followers, base_port, chosen, idle_seconds)
     elif all(processes.is_running(place.pid_file) for place in places):
         click.echo("The local network is running already.\n", err=True)
-        _ensure_agent(layout)
+        _ensure_agent(layout, wanted=agent)
         print_status(layout, read_status(layout))
         return
     for place in places:
@@ -84,13 +110,13 @@ def start(layout: Layout, nodes: int, followers: int, base_port: int, demo: bool
         from localnet.demonstration import run
 
         run(layout)
-    _ensure_agent(layout)
+    _ensure_agent(layout, wanted=agent)
     print_status(layout, read_status(layout))
     _print_whereabouts(layout)
 
 
-def _ensure_agent(layout: Layout) -> None:
-    if not processes.is_running(layout.agent_pid_file):
+def _ensure_agent(layout: Layout, *, wanted: bool) -> None:
+    if wanted and not processes.is_running(layout.agent_pid_file):
         processes.start(
             [sys.executable, "-P", "-m", "localnet", "agent"],
             pid_file=layout.agent_pid_file,
@@ -104,9 +130,9 @@ def _print_whereabouts(layout: Layout) -> None:
     click.echo(
         f"\nEverything is in {layout.root}:\n"
         "genesis.json, wallets/ (genesis, client and miner, whose words are published in\n"
-        "localnet/README.md and worthless elsewhere), and per node its configuration,\n"
-        "keys, database and log. A provider agent keeps the miner's GPUs alive and\n"
-        "activates what is booked; its log is agent.log.\n\n"
+        "localnet/README.md and worthless elsewhere, and an operator's for each node),\n"
+        "and per node its configuration, keys, database and log. A provider agent keeps\n"
+        "the miner's GPUs alive and activates what is booked; its log is agent.log.\n\n"
         "Put aitbc on your PATH and point it at the wallets; the client's is current:\n\n"
         f'  export PATH="{folder}:$PATH"\n'
         f'  export AITBC_WALLET_PATH="{layout.wallets}"\n\n'

@@ -340,6 +340,10 @@ def _flows(story: Story) -> dict[str, Counter[str]]:
                 case "account.transfer":
                     move(party["from"], "sent", -value["amount"])
                     move(party["to"], "received", value["amount"])
+                case "deposit.taken":
+                    move(party["payer"], "deposits", -value["amount"])
+                case "deposit.returned":
+                    move(party["payer"], "deposits", value["amount"])
                 case "stake.added":
                     move(party["account"], "staked", -value["amount"])
                 case "booking.reserved" | "job.submitted":
@@ -354,7 +358,7 @@ def _flows(story: Story) -> dict[str, Counter[str]]:
     return flows
 
 
-_REASONS = ("locked", "refunded", "earned", "staked", "sent", "received", "transaction fees")
+_REASONS = ("locked", "refunded", "earned", "staked", "deposits", "sent", "received", "transaction fees")
 
 
 def _print_balances(story: Story, before: dict[str, int], after: dict[str, int]) -> None:

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chain.certificate import Authority
-from genesis.networks import DEVNET
+from chain.errors import LedgerError
+from chain.parameters import Parameters
+from chain.schema import encode_record
+from genesis.networks import DEVNET, changed
 from genesis.specification import Allocation, Specification, to_file
 from localnet import processes
 from localnet.layout import PUBLISHED_WALLETS, Layout, NodePlace
@@ -27,7 +30,10 @@ OPERATOR_STAKE = 1_000 * 10**9
 OPERATOR_BALANCE = 100 * 10**9
 """What it has to spend, for the fees and deposits of proposals and votes."""
 
-_TIMING = {"delta_ms": 500, "idle_interval_ms": 2_000}
+IDLE_SECONDS = 2.0
+"""A block follows the one before after this long at the latest."""
+
+_DELTA_MS = 500
 
 
 class LocalnetError(Exception):
@@ -58,8 +64,33 @@ def require_free_ports(places: Sequence[NodePlace]) -> None:
                     ) from error
 
 
-def create(layout: Layout, authorities: int, followers: int, base_port: int) -> list[NodePlace]:
-    """Make a network: keys, wallets, genesis, configuration and databases. Followers come after the authorities."""
+def other_parameters(assignments: Sequence[str]) -> Parameters:
+    """The parameters of a local network with some numbers changed. Raises LocalnetError."""
+    try:
+        parameters = changed(DEVNET.parameters, assignments)
+        encode_record(parameters)
+        parameters.check()
+    except LedgerError as error:
+        reason = str(error.data.get("reason", error.name))
+        raise LocalnetError(f"A network cannot have these parameters: {reason}.", "Choose other numbers.") from error
+    except ValueError as error:
+        problem, _, hint = str(error).partition(". ")
+        raise LocalnetError(f"{problem}.", hint) from error
+    return parameters
+
+
+def create(
+    layout: Layout,
+    authorities: int,
+    followers: int,
+    base_port: int,
+    parameters: Parameters = DEVNET.parameters,
+    idle_seconds: float = IDLE_SECONDS,
+) -> list[NodePlace]:
+    """Make a network: keys, wallets, genesis, configuration and databases. Followers come after the authorities.
+
+    A follower, too, has the keys of an authority and an operator, so that it can be voted in.
+    """
     places = [layout.place(number, base_port) for number in range(1, authorities + followers + 1)]
     require_free_ports(places)
     layout.root.mkdir(parents=True, exist_ok=True)
@@ -72,8 +103,8 @@ def create(layout: Layout, authorities: int, followers: int, base_port: int) -> 
         place.folder.mkdir(parents=True)
         public = json.loads(_run(command("aitbc-node", "keygen", str(place.folder))))
         node_keys[place.number] = public["node_key"]
+        authority = _authority(place, public, keystore)
         if place.number <= authorities:
-            authority = _authority(place, public, keystore)
             members.append(authority)
             allocations.append(Allocation(authority.operator, OPERATOR_BALANCE, OPERATOR_STAKE))
     keystore.switch("client")
@@ -81,7 +112,7 @@ def create(layout: Layout, authorities: int, followers: int, base_port: int) -> 
         name=DEVNET.name,
         prefix=DEVNET.prefix,
         time_ms=time.time_ns() // 1_000_000,
-        parameters=DEVNET.parameters,
+        parameters=parameters,
         authorities=tuple(members),
         allocations=tuple(allocations),
     )
@@ -90,9 +121,7 @@ def create(layout: Layout, authorities: int, followers: int, base_port: int) -> 
     for place in places:
         # Everybody dials the authorities; they are told apart by their keys, not by their addresses.
         others = [other for other in places[:authorities] if other != place]
-        _write_config(
-            layout, place, [(other, node_keys[other.number]) for other in others], votes=place.number <= authorities
-        )
+        _write_config(layout, place, [(other, node_keys[other.number]) for other in others], idle_seconds)
         _run(command("aitbc-node", "init", "--config", str(place.config)))
     layout.write_nodes(places)
     return places
@@ -121,15 +150,16 @@ def _authority(place: NodePlace, public: dict[str, str], keystore: Keystore) -> 
     )
 
 
-def _write_config(layout: Layout, place: NodePlace, others: Sequence[tuple[NodePlace, str]], *, votes: bool) -> None:
-    lines = ["[node]", 'data = "data"', f"genesis = {json.dumps(str(layout.genesis))}", 'node_key = "node.key"']
-    if votes:
-        lines.append('bls_key = "bls.key"')
+def _write_config(
+    layout: Layout, place: NodePlace, others: Sequence[tuple[NodePlace, str]], idle_seconds: float
+) -> None:
+    lines = ["[node]", 'data = "data"', f"genesis = {json.dumps(str(layout.genesis))}"]
+    lines += ['node_key = "node.key"', 'bls_key = "bls.key"']
     lines += ["", "[network]", f'listen = "127.0.0.1:{place.peer_port}"']
     for other, key in others:
         lines += ["", "[[network.peers]]", f'key = "{key}"', 'host = "127.0.0.1"', f"port = {other.peer_port}"]
     lines += ["", "[rpc]", f'listen = "127.0.0.1:{place.rpc_port}"', "", "[consensus]"]
-    lines += [f"{name} = {value}" for name, value in _TIMING.items()]
+    lines += [f"delta_ms = {_DELTA_MS}", f"idle_interval_ms = {round(idle_seconds * 1_000)}"]
     place.config.write_text("\n".join(lines) + "\n")
 
 
