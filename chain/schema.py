@@ -400,9 +400,23 @@ def layout(cls: type) -> Layout:
 
 
 def to_plain(obj: object) -> list[Value]:
-    """The record's fields as CBOR items, without the version. Raises InvalidField for a value out of range."""
+    """The record's fields as CBOR items, without the version. Raises InvalidField, naming the field."""
     compiled = _LAYOUTS[type(obj)]
-    return [dump(getattr(obj, name)) for name, dump in zip(compiled.names, compiled.dumps, strict=True)]
+    try:
+        return [dump(getattr(obj, name)) for name, dump in zip(compiled.names, compiled.dumps, strict=True)]
+    except InvalidField as error:
+        raise _located(error, type(obj), _unfit(obj)) from None
+
+
+def _unfit(obj: object) -> str:
+    """The first field of a record whose value is out of range."""
+    compiled = _LAYOUTS[type(obj)]
+    for name, dump in zip(compiled.names, compiled.dumps, strict=True):
+        try:
+            dump(getattr(obj, name))
+        except InvalidField:
+            return name
+    return ""
 
 
 def from_plain(cls: type[R], plain: Any) -> R:

@@ -23,7 +23,7 @@ from cli.output import (
 )
 from cli.proofs import write_proof
 from cli.resolving import transaction_id
-from cli.types import ID
+from cli.types import ID, NUMBER
 
 
 @click.group(cls=Group)
@@ -33,7 +33,7 @@ def blockchain() -> None:
 
 @blockchain.command()
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Blocks at most.")
-@click.option("--from-height", type=click.IntRange(0, 1 << 53), help="Newest block shown [the head].")
+@click.option("--from-height", type=NUMBER, help="Newest block shown [the head].")
 @application
 def blocks(app: Application, limit: int, from_height: int | None) -> None:
     """List blocks, newest first."""
@@ -297,7 +297,7 @@ def supply(app: Application) -> None:
 
 
 @blockchain.command()
-@click.option("--epoch", type=click.IntRange(0, 1 << 53), help="Of which epoch [the present one].")
+@click.option("--epoch", type=NUMBER, help="Of which epoch [the present one].")
 @application
 def validators(app: Application, epoch: int | None) -> None:
     """List the authorities, who finalise blocks."""

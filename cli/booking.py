@@ -49,7 +49,7 @@ def seconds_of(hours: int | None, seconds: int | None) -> int:
         raise click.UsageError("Give --hours N or --seconds N.")
     chosen = hours if hours is not None else seconds
     if not chosen:
-        raise click.UsageError("A booking lasts more than nothing.")
+        raise click.UsageError("That is no time at all.")
     return chosen
 
 

@@ -14,7 +14,7 @@ from cli.framework import Group, application
 from cli.jobs import UNITS, list_options, read_content, settled_lines, show_job, show_jobs
 from cli.output import Column, amount, brief_time, plain, short, table, zoned
 from cli.resolving import booking_id, job_id, pages
-from cli.types import AMOUNT, DURATION, ID, MEMORY
+from cli.types import AMOUNT, COUNT, DURATION, ID, MEMORY, NUMBER32
 from cli.writing import Sent, write
 
 
@@ -31,14 +31,20 @@ def _own_job(app: Application, text: str) -> str:
 @click.argument("kind")
 @click.option("--prompt", help="The input, as text.")
 @click.option("--file", metavar="FILE", help="The input, from here; - is stdin.")
-@click.option("--max-units", type=click.IntRange(1, (1 << 63) - 1), required=True, help="Units at most.")
+@click.option("--max-units", type=COUNT, required=True, help="Units at most.")
 @click.option("--unit-price", type=AMOUNT, help="In AITBC; what a booking pays for costs nothing more.")
-@click.option("--unit", type=click.Choice(list(UNITS)), default="gpu_second", show_default=True)
+@click.option(
+    "--unit",
+    type=click.Choice(list(UNITS)),
+    default="gpu_second",
+    show_default=True,
+    help="What is counted, and paid for.",
+)
 @click.option("--booking", type=ID, metavar="BOOKING|GPU", help="Have it done inside this booking of yours.")
 @click.option("--gpu-model", default="", help="Only on this model.")
 @click.option("--region", default="", help="Only there.")
 @click.option("--memory-min", type=MEMORY, default=0, metavar="SIZE", help="Memory at least, such as 24GB.")
-@click.option("--cores-min", type=click.IntRange(0, (1 << 32) - 1), default=0, help="CUDA cores at least.")
+@click.option("--cores-min", type=NUMBER32, default=0, help="CUDA cores at least.")
 @click.option(
     "--attempt",
     type=DURATION,
@@ -212,7 +218,7 @@ def history(app: Application, /, **filters: Any) -> None:
 
 
 @client.command()
-@click.option("--job-id", type=ID, help="Of one job [all yours that have receipts].")
+@click.option("--job-id", type=ID, metavar="JOB", help="Of one job [all yours that have receipts].")
 @application
 def receipts(app: Application, job_id: str | None) -> None:
     """Show the receipts of your jobs: what providers say they have done."""

@@ -8,7 +8,7 @@ from cli.context import Application
 from cli.errors import NothingFound
 from cli.framework import Command, Group, application
 from cli.output import Column, Pairs, amount, details, duration, number, share, short, table
-from cli.resolving import FULL, booking_id, dispute_id, gpu_id, job_id
+from cli.resolving import FULL, booking_id, dispute_id, disputed_id, gpu_id, job_id
 from cli.types import ID, PERCENT
 from cli.writing import Sent, write
 
@@ -161,8 +161,8 @@ def vote(app: Application, which: str, to_renter: int, slash: int, fault: str) -
 @click.option("--mine", is_flag=True, help="Only those in which the wallet is a party.")
 @click.option("--to-vote", is_flag=True, help="Only those on which the wallet may vote and has not.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those.")
-@click.option("--kind", type=click.Choice(KINDS), help="Only about that.")
-@click.option("--subject", metavar="ID", help="Only about this booking, job or GPU.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only about one of these.")
+@click.option("--subject", type=ID, metavar="BOOKING|JOB|GPU", help="Only about that.")
 @click.option("--pending", is_flag=True, help="Only those that are not over.")
 @click.option("--limit", type=click.IntRange(1, 100), default=25, show_default=True, help="Disputes at most.")
 @click.option("--cursor", help="Go on after the page before.")
@@ -170,6 +170,8 @@ def vote(app: Application, which: str, to_renter: int, slash: int, fault: str) -
 def list_(app: Application, /, mine: bool, to_vote: bool, **filters: Any) -> None:
     """List disputes, newest first; what is over is kept for as long as it may be reviewed."""
     own = app.wallet().address_text if mine or to_vote else None
+    if filters["subject"] is not None:
+        filters["subject"] = disputed_id(app, filters["subject"])
     view = app.call("dispute.list", party=own if mine else None, voter=own if to_vote else None, **filters)
     items = [each for each in view.items if not to_vote or own in each.waiting]
     data = {"as_of": view.as_of, "items": items, "next_cursor": view.next_cursor}

@@ -215,6 +215,11 @@ def _of_wallet(error: BaseException) -> Failure | None:
         details = {key: str(value) for key, value in error.details.items()}
         exit_code = USAGE if error.rpc_name in _USAGE_NAMES else _of_rpc_code(error.rpc_code, error.rpc_name)
         message = f"The node refused: {explain(error.rpc_name, details)}."
+        if error.rpc_name == "invalid_params":
+            # Its own hint is for those who write programs.
+            return Failure(
+                exit_code, error.rpc_code, error.rpc_name, message, "See `--help` for what each option takes.", details
+            )
         return Failure(exit_code, error.rpc_code, error.rpc_name, message, error.hint or error.message, details)
     exit_code = LOCKED if error.name in _LOCKED_NAMES else USAGE if error.name in _USAGE_NAMES else FAILED
     return Failure(exit_code, error.code, error.name, error.message, error.hint or "See `aitbc --help`.")

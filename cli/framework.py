@@ -62,6 +62,10 @@ _GLOBAL = frozenset(map(id, GLOBAL_OPTIONS))
 _WRITE = frozenset(map(id, WRITE_OPTIONS))
 
 
+_LONGEST_SUMMARY = 200
+"""Characters of a command's first sentence that a list of commands shows: all of it."""
+
+
 class _Sections:
     """Help that lists a command's own options before the ones that every command takes."""
 
@@ -108,6 +112,13 @@ class Group(_Sections, click.Group):
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.params = [*self.params, *GLOBAL_OPTIONS]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its whole first sentence."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(_LONGEST_SUMMARY)) for name, command in found if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class DefaultGroup(Group):

@@ -117,18 +117,18 @@ def add_authority(app: Application, keys: str, operator: str | None, expires: in
 
 
 @propose.command("remove-authority", writes=True)
-@click.argument("operators", metavar="OPERATOR...", nargs=-1, required=True)
+@click.argument("operators", metavar="ADDRESS|WALLET...", nargs=-1, required=True)
 @_expires
 @application
 def remove_authority(app: Application, operators: tuple[str, ...], expires: int) -> None:
-    """Let authorities leave, or drop candidates; those named have no vote on it."""
+    """Let authorities leave, or drop candidates; those operators have no vote on it."""
     from chain.actions.authorities import RemoveAuthority
 
     _propose(app, [RemoveAuthority(app.address(operator)) for operator in operators], expires)
 
 
 @propose.command("disable-authority", writes=True)
-@click.argument("operators", metavar="OPERATOR...", nargs=-1, required=True)
+@click.argument("operators", metavar="ADDRESS|WALLET...", nargs=-1, required=True)
 @_expires
 @application
 def disable_authority(app: Application, operators: tuple[str, ...], expires: int) -> None:
@@ -156,7 +156,7 @@ def set_parameter(app: Application, parameter: str, value: str, expires: int) ->
 
 
 @propose.command(writes=True)
-@click.argument("to", metavar="ADDRESS")
+@click.argument("to", metavar="ADDRESS|WALLET")
 @click.argument("payment", type=AMOUNT, metavar="AMOUNT")
 @click.option("--memo", default="", help="What it is for; everybody can read it.")
 @_expires

@@ -27,7 +27,7 @@ from cli.output import (
     zoned,
 )
 from cli.resolving import booking_id, gpu_id, pages
-from cli.types import AMOUNT, DURATION, ID, MEMORY, TIME
+from cli.types import AMOUNT, DURATION, ID, MEMORY, NUMBER32, TIME
 from cli.writing import Sent, write
 
 ORDERS = ("price", "-price", "memory", "-memory", "cores", "-cores", "registered", "-registered")
@@ -54,7 +54,7 @@ for _command in (listing.register, listing.update, listing.maintenance, booking.
 @click.option("--model", help="Model; * and ? match as in file names, _ stands for a space.")
 @click.option("--region", help="Only there.")
 @click.option("--memory-min", type=MEMORY, help="At least, such as 24GB.")
-@click.option("--cores-min", type=click.IntRange(0, (1 << 32) - 1), help="CUDA cores at least.")
+@click.option("--cores-min", type=NUMBER32, help="CUDA cores at least.")
 @click.option("--attribute", help="Only those with this attribute.")
 @click.option("--provider", metavar="ADDRESS|WALLET", help="Only those of one provider.")
 @click.option("--mine", is_flag=True, help="Only those of the wallet.")

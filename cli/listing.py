@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.booking import duration_options, seconds_of
 from cli.context import Application
 from cli.errors import BadInput, NothingFound
 from cli.framework import Command, DefaultGroup, application
 from cli.output import Column, amount, brief_time, duration, local_time, plural, short, table, zoned
 from cli.resolving import gpu_id, pages
-from cli.types import AMOUNT, DURATION, ID, MEMORY, PERCENT, TIME
+from cli.types import AMOUNT, DURATION, ID, MEMORY, NUMBER32, PERCENT, TIME
 from cli.writing import Sent, describe_actions, foresee, send, tell, write
 
 if TYPE_CHECKING:
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from chain.actions.gpus import RegisterGpu
 
 _TERMS = (
-    click.option("--min-seconds", type=DURATION, help="Shortest booking [the network's minimum]."),
-    click.option("--max-seconds", type=DURATION, help="Longest booking, such as 7d [the network's maximum]."),
-    click.option("--horizon", type=DURATION, help="How far ahead it may be booked [the network's maximum]."),
-    click.option("--notice", type=DURATION, help="Before the start, when cancelling costs --cancellation-share [0]."),
-    click.option("--cancellation-share", type=PERCENT, help="Percent of the cost [the network's release charge]."),
+    ("--min-seconds", DURATION, "Shortest booking", "the network's minimum"),
+    ("--max-seconds", DURATION, "Longest booking, such as 7d", "the network's maximum"),
+    ("--horizon", DURATION, "How far ahead it may be booked", "the network's maximum"),
+    ("--notice", DURATION, "Before the start, when cancelling costs --cancellation-share", "0"),
+    ("--cancellation-share", PERCENT, "Percent of the cost", "the network's release charge"),
 )
+"""Option, type, what it is, and what holds for a new listing without it."""
 _FACTS = (
     click.option("--name", "model", required=True, help="Model, such as 'RTX 4090'."),
     click.option("--memory", "memory_mb", type=MEMORY, required=True, help="In MB, or such as 24GB."),
-    click.option("--cuda-cores", type=click.IntRange(0, (1 << 32) - 1), required=True),
+    click.option("--cuda-cores", type=NUMBER32, required=True, help="How many it has."),
     click.option("--price-per-hour", type=AMOUNT, required=True, help="In AITBC."),
     click.option("--region", default="", help="Where it stands, such as eu-west."),
     click.option("--cuda-version", default="", help="Such as 12.4."),
@@ -55,7 +57,8 @@ def _options(function: Any, *options: Any) -> Any:
 
 def registration_options(function: Any) -> Any:
     """What `gpu register` and `miner register` take."""
-    return _options(function, *_FACTS, *_TERMS)
+    terms = [click.option(name, type=kind, help=f"{what} [{usual}].") for name, kind, what, usual in _TERMS]
+    return _options(function, *_FACTS, *terms)
 
 
 def registrations(app: Application, facts: dict[str, Any]) -> "list[RegisterGpu]":
@@ -167,7 +170,7 @@ def register(app: Application, /, **facts: Any) -> None:
 @click.command(cls=Command, writes=True)
 @click.argument("which", type=ID, metavar="GPU")
 @click.option("--price-per-hour", type=AMOUNT, help="In AITBC.")
-@(lambda function: _options(function, *_TERMS))
+@(lambda function: _options(function, *(click.option(each[0], type=each[1], help=f"{each[2]}.") for each in _TERMS)))
 @application
 def update(app: Application, /, which: str, **wanted: Any) -> None:
     """Change the terms of a GPU of yours. What is not given stays as it is; bookings keep their terms."""
@@ -203,16 +206,13 @@ def maintenance() -> None:
 @maintenance.command("set", writes=True)
 @click.argument("which", type=ID, metavar="GPU")
 @click.option("--start", type=TIME, help="When, such as 2030-01-31T18:00 or +2h [now].")
-@click.option("--hours", type=click.IntRange(1, 2_160), help="For how many hours.")
-@click.option("--seconds", type=DURATION, help="For how long; also 90m, 2h, 7d.")
+@duration_options
 @application
 def set_(app: Application, which: str, start: int | None, hours: int | None, seconds: int | None) -> None:
     """Keep a stretch of a GPU's calendar free of bookings. What is booked already stays booked."""
     from chain.actions.gpus import SetMaintenance
 
-    if (hours is None) == (seconds is None):
-        raise click.UsageError("Give --hours N or --seconds N.")
-    length = hours * 3_600 if hours is not None else seconds or 0
+    length = seconds_of(hours, seconds)
     chosen = gpu_id(app, which, provider=app.wallet().address_text)
     action = SetMaintenance(bytes.fromhex(chosen), start or 0, length)
     action.validate()

@@ -23,7 +23,7 @@ from cli.output import (
     table,
     zoned,
 )
-from cli.types import AMOUNT, DURATION, HOURS, MEMORY, TIME
+from cli.types import AMOUNT, DURATION, HOURS, MEMORY, NUMBER32, TIME
 
 _ORDERS = ("price", "-price", "memory", "-memory", "cores", "-cores", "-rating")
 
@@ -41,7 +41,7 @@ def _more(app: Application, view: Any) -> None:
 @click.option("--region", help="Only there.")
 @click.option("--price-max", type=AMOUNT, help="Per hour at most, in AITBC.")
 @click.option("--memory-min", type=MEMORY, help="At least, such as 24GB.")
-@click.option("--cores-min", type=click.IntRange(0, (1 << 32) - 1), help="CUDA cores at least.")
+@click.option("--cores-min", type=NUMBER32, help="CUDA cores at least.")
 @click.option("--attribute", help="Only those with this attribute.")
 @click.option("--provider", metavar="ADDRESS|WALLET", help="Only those of one provider.")
 @click.option("--order", type=click.Choice(_ORDERS), default="price", show_default=True, help="-rating: best first.")

@@ -13,9 +13,9 @@ from cli.gpu import beat, gpu_table
 from cli.jobs import job_table, list_options, read_content, show_jobs
 from cli.listing import list_gpus, registration_options, registrations
 from cli.output import amount, details, duration, foreign
-from cli.resolving import gpu_id, job_id, pages
+from cli.resolving import booking_id, gpu_id, job_id, pages
 from cli.statements import earnings
-from cli.types import ID
+from cli.types import ID, NUMBER
 from cli.wallet_account import new_profile
 from cli.writing import Sent, write
 
@@ -81,11 +81,13 @@ def heartbeat(app: Application, gpus: tuple[str, ...]) -> None:
 @miner.command()
 @list_options
 @click.option("--mine", is_flag=True, help="Those you have claimed, in any state.")
-@click.option("--booking", type=ID, help="Only those inside one booking.")
+@click.option("--booking", type=ID, metavar="BOOKING|GPU", help="Only those inside one booking.")
 @application
 def jobs(app: Application, /, **filters: Any) -> None:
     """List the jobs that are open to be claimed, newest first."""
     mine = filters.pop("mine")
+    if filters["booking"] is not None:
+        filters["booking"] = booking_id(app, filters["booking"])
     if mine:
         filters["provider"] = app.wallet().address_text
     elif filters["status"] is None:
@@ -95,7 +97,7 @@ def jobs(app: Application, /, **filters: Any) -> None:
 
 @miner.command(writes=True)
 @click.argument("job", type=ID)
-@click.option("--gpu", type=ID, help="Which of your GPUs does it [your only one that fits].")
+@click.option("--gpu", type=ID, metavar="GPU", help="Which of your GPUs does it [your only one that fits].")
 @application
 def claim(app: Application, job: str, gpu: str | None) -> None:
     """Take an open job. Collateral is reserved until it is delivered and accepted."""
@@ -199,7 +201,7 @@ def _receipt_options(function: Any) -> Any:
     for option in reversed(
         (
             click.argument("job", type=ID),
-            click.option("--units", type=click.IntRange(0, (1 << 63) - 1), required=True, help="Done in all so far."),
+            click.option("--units", type=NUMBER, required=True, help="Done in all so far."),
             click.option("--result", help="The result, as text; the ledger keeps its hash."),
             click.option("--result-file", metavar="FILE", help="The result, from here; - is stdin."),
             click.option("--location", default="", help="Where the renter can fetch it."),

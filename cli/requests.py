@@ -26,7 +26,7 @@ from cli.output import (
     zoned,
 )
 from cli.resolving import gpu_id, request_id
-from cli.types import AMOUNT, DURATION, ID, MEMORY, TIME
+from cli.types import AMOUNT, DURATION, ID, MEMORY, NUMBER32, TIME
 from cli.writing import Sent, write
 
 MOST_GPUS = 16
@@ -44,7 +44,7 @@ def request() -> None:
 @click.option("--model", default="", help="Only this model.")
 @click.option("--region", default="", help="Only there.")
 @click.option("--memory-min", type=MEMORY, default=0, metavar="SIZE", help="Memory at least, such as 24GB.")
-@click.option("--cores-min", type=click.IntRange(0, (1 << 32) - 1), default=0, help="CUDA cores at least.")
+@click.option("--cores-min", type=NUMBER32, default=0, help="CUDA cores at least.")
 @click.option("--start", type=TIME, help="When, such as 2030-01-31T18:00 or +2h [when you accept a bid].")
 @click.option(
     "--open-for", type=DURATION, default="1d", show_default=True, help="How long bids may come in; a start ends it too."

@@ -121,6 +121,16 @@ def measure_id(app: Application, text: str) -> str:
     return _single("measure", text, found, _tell_measure, hint)
 
 
+def disputed_id(app: Application, text: str) -> str:
+    """The booking, job or GPU whose id begins so and that a dispute is about."""
+    if len(text) == FULL:
+        return text
+    about = {str(view.dispute["subject"]): view for view in pages(app, "dispute.list")}
+    found = [view for subject, view in about.items() if subject.startswith(text)]
+    hint = "`aitbc marketplace dispute list` shows what they are about."
+    return _single("dispute", text, found, _tell_dispute, hint, lambda view: str(view.dispute["subject"]))
+
+
 def transaction_id(app: Application, text: str) -> str:
     """The transaction whose id begins so, among those of the acting wallet."""
     if len(text) == FULL:

@@ -9,6 +9,8 @@ import click
 COIN = 10**9
 LARGEST_AMOUNT = (1 << 64) - 1
 LARGEST_SECONDS = (1 << 32) - 1
+LARGEST_NUMBER = (1 << 53) - 1
+"""Of what nodes take as a number that is not an amount."""
 LEAST_PREFIX = 6
 """Digits of an id that may stand for it."""
 
@@ -110,6 +112,38 @@ def parse_id(text: str) -> str:
     return found
 
 
+def parse_number(text: str) -> int:
+    """A whole number. Raises ValueError."""
+    found = text.strip().replace(",", "")
+    if not (found.isascii() and found.isdigit()) or int(found[:20]) > LARGEST_NUMBER:
+        raise ValueError(f"{text!r} is not a whole number up to {LARGEST_NUMBER:,}")
+    return int(found)
+
+
+def parse_count(text: str) -> int:
+    """A whole number of one or more. Raises ValueError."""
+    number = parse_number(text)
+    if number == 0:
+        raise ValueError("at least 1 is needed")
+    return number
+
+
+def parse_number31(text: str) -> int:
+    """A whole number of 31 bits: what a step of the derivation of keys can be. Raises ValueError."""
+    number = parse_number(text)
+    if number >> 31:
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def parse_number32(text: str) -> int:
+    """A whole number of 32 bits. Raises ValueError."""
+    number = parse_number(text)
+    if number >> 32:
+        raise ValueError(f"{text} is too large")
+    return number
+
+
 class _Parsed(click.ParamType):
     """A type made of a parsing function."""
 
@@ -132,4 +166,8 @@ HOURS = _Parsed("hours", parse_hours)
 TIME = _Parsed("time", parse_time)
 PERCENT = _Parsed("percent", parse_percent)
 MEMORY = _Parsed("size", parse_memory)
+NUMBER = _Parsed("number", parse_number)
+COUNT = _Parsed("number", parse_count)
+NUMBER31 = _Parsed("number", parse_number31)
+NUMBER32 = _Parsed("number", parse_number32)
 ID = _Parsed("id", parse_id)

@@ -10,6 +10,7 @@ from cli.context import Application
 from cli.errors import BadInput, PassphraseNeeded
 from cli.framework import LazyGroup, application
 from cli.output import Column, details, local_time, table
+from cli.types import NUMBER31
 
 if TYPE_CHECKING:
     from wallet.wallet_file import Wallet
@@ -73,7 +74,14 @@ def _no_passphrase_option(function: Any) -> Any:
 
 @wallet.command()
 @click.argument("name", default="default")
-@click.option("--type", "kind", type=click.Choice(["hd", "simple"]), default="hd", show_default=True)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["hd", "simple"]),
+    default="hd",
+    show_default=True,
+    help="Many keys from recovery words, or one from a seed.",
+)
 @click.option("--words", type=click.Choice(["12", "24"]), default="12", show_default=True, help="Recovery words.")
 @_network_option
 @_no_passphrase_option
@@ -108,8 +116,8 @@ def create(app: Application, name: str, kind: str, words: str, network: str, no_
 )
 @click.option("--seed-file", metavar="FILE", help="A seed of 64 hexadecimal digits from here; - is stdin.")
 @click.option("--watch", metavar="ADDRESS|KEY", help="Only watch an address, or the account of a public key in hex.")
-@click.option("--account", type=click.IntRange(0, (1 << 31) - 1), default=0, help="Which account of the words [0].")
-@click.option("--index", type=click.IntRange(0, (1 << 31) - 1), default=0, help="Which key of the account [0].")
+@click.option("--account", type=NUMBER31, default=0, help="Which account of the words [0].")
+@click.option("--index", type=NUMBER31, default=0, help="Which key of the account [0].")
 @_network_option
 @_no_passphrase_option
 @application

@@ -40,7 +40,11 @@ def multisig_create(app: Application, threshold: int, members: tuple[str, ...]) 
 @click.argument("account", metavar="ACCOUNT")
 @click.option("--actions", metavar="FILE", help="JSON file of actions, as for `wallet build`; - is stdin.")
 @click.option(
-    "--send", "payment", type=(str, AMOUNT), metavar="ADDRESS AMOUNT", help="Propose to pay an account (in AITBC)."
+    "--send",
+    "payment",
+    type=(str, AMOUNT),
+    metavar="ADDRESS|WALLET AMOUNT",
+    help="Propose to pay an account (in AITBC).",
 )
 @click.option("--threshold", type=click.IntRange(1, 32), help="Propose other members: how many must approve then.")
 @click.option("--member", "members", multiple=True, metavar="ADDRESS|WALLET", help="One of them; repeat for each.")
@@ -85,7 +89,7 @@ def multisig_propose(
 
 @click.command("multisig-sign", cls=Command, writes=True)
 @click.argument("proposal", type=ID)
-@click.option("--account", metavar="ADDRESS", help="The multisig account; looked for among yours if left out.")
+@click.option("--account", metavar="ADDRESS|WALLET", help="The multisig account; looked for among yours if left out.")
 @application
 def multisig_sign(app: Application, proposal: str, account: str | None) -> None:
     """Approve a PROPOSAL; the approval that reaches the threshold executes it."""
@@ -109,7 +113,7 @@ def multisig_sign(app: Application, proposal: str, account: str | None) -> None:
 
 @click.command("multisig-reject", cls=Command, writes=True)
 @click.argument("proposal", type=ID)
-@click.option("--account", metavar="ADDRESS", help="The multisig account; looked for among yours if left out.")
+@click.option("--account", metavar="ADDRESS|WALLET", help="The multisig account; looked for among yours if left out.")
 @application
 def multisig_reject(app: Application, proposal: str, account: str | None) -> None:
     """Say no to a PROPOSAL, taking back an approval; it closes when too few are left who could approve it."""

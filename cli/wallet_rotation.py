@@ -12,6 +12,7 @@ from cli.context import Application
 from cli.errors import BadInput
 from cli.framework import Command, application
 from cli.output import details
+from cli.types import NUMBER31
 from cli.writing import Sent, send, tell
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rotate-key", cls=Command, writes=True)
-@click.option("--index", type=click.IntRange(0, (1 << 31) - 1), help="Which key of a wallet of recovery words [next].")
+@click.option("--index", type=NUMBER31, help="Which key of a wallet of recovery words [next].")
 @application
 def rotate_key(app: Application, index: int | None) -> None:
     """Give the account another key. The address stays; the old key signs for nothing from then on.

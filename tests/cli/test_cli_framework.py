@@ -1,5 +1,6 @@
 """The tree of commands: options wherever they stand, exit codes, errors as text and as JSON, and quick starts."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,31 @@ def test_every_command_says_what_it_does() -> None:
         text = command.get_help(click.Context(command, info_name=" ".join(path)))
         assert command.help, path
         assert "--output" in text or path[0] == "localnet", path
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path[0] != "localnet"], ids=" ".join)
+def test_every_option_says_what_it_is(path: tuple[str, ...]) -> None:
+    """And none shows a bound that only a machine can read."""
+    command = COMMANDS[path]
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert [param.name for param in options if not (param.help or "").endswith((".", "]."))] == []
+    text = command.get_help(click.Context(command, info_name=" ".join(path)))
+    assert not re.search(r"<=[0-9]{8}", text)
+
+
+def groups(group: click.Group = aitbc, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Group]]:
+    yield path, group
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from groups(command, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "group"), list(groups()), ids=lambda each: " ".join(each) if isinstance(each, tuple) else ""
+)
+def test_no_summary_of_a_command_is_cut_short(path: tuple[str, ...], group: click.Group) -> None:
+    assert "..." not in group.get_help(click.Context(group)).partition("Options:")[0].partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path[0] != "localnet"], ids=" ".join)
