@@ -106,7 +106,8 @@ def create(
         authority = _authority(place, public, keystore)
         if place.number <= authorities:
             members.append(authority)
-            allocations.append(Allocation(authority.operator, OPERATOR_BALANCE, OPERATOR_STAKE))
+        staked = OPERATOR_STAKE if place.number <= authorities else 0
+        allocations.append(Allocation(authority.operator, OPERATOR_BALANCE, staked))
     keystore.switch("client")
     specification = Specification(
         name=DEVNET.name,
