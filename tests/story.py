@@ -225,7 +225,7 @@ def govern(stage: Stage, reviewed: str) -> None:
         enact(stage, "spend", RENTER, "0.00001", "--memo", "for the story", voters=voters),
         enact(stage, "hide-text", reviewed, voters=voters),
     ]
-    convicted = stage.ok("governance", "convict", stage.file("evidence.json", evidence(stage)))
+    (convicted,) = stage.ok("governance", "convict", stage.file("evidence.json", evidence(stage)))["convicted"]
     assert int(convicted["amount"]) > 0
     wait_executed(stage, *additions)
     first = stage.newcomers[0]
