@@ -27,7 +27,7 @@ class NotAnOperator(LedgerError):
 
 class AuthorityStakeLocked(LedgerError):
     code = 2067
-    hint = "Operators keep the minimum stake while they are in the set and as long as they can be convicted."
+    hint = "Operators keep the minimum stake free while they are in the set and as long as they can be convicted."
 
 
 @record(version=1)
@@ -145,7 +145,7 @@ def require_operator(view: View, account: bytes) -> None:
 
 
 def stake_bound(view: View, parameters: Parameters, epoch: int, account: bytes) -> int:
-    """What the account must leave in its stake because it is, or lately was, an authority's operator; base units."""
+    """Free stake that the account must keep because it is, or lately was, an authority's operator; base units."""
     former = FORMER.get(view, account)
     convictable = former is not None and former.last_epoch + parameters.evidence_epochs >= epoch
     if convictable or account in read_authorities(view).operators:
@@ -154,7 +154,7 @@ def stake_bound(view: View, parameters: Parameters, epoch: int, account: bytes) 
 
 
 def require_unbound(view: View, parameters: Parameters, epoch: int, account: bytes, left: int) -> None:
-    """Raise AuthorityStakeLocked if a stake of `left` base units is less than the account must keep."""
+    """Raise AuthorityStakeLocked if a free stake of `left` base units is less than the account must keep."""
     bound = stake_bound(view, parameters, epoch, account)
     if left < bound:
         raise AuthorityStakeLocked(account=account, needed=bound, available=left)

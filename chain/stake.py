@@ -1,14 +1,19 @@
 """Stakes and the collateral inside them: the service that staking, GPUs, bookings and jobs share.
 
-Collateral is a part of a stake that something live has reserved; it stays inside the stake and is counted once.
+Collateral is a part of a stake that something live has reserved; it stays inside the stake and is counted once. What
+an operator of an authority must keep never becomes collateral, because collateral can leave a stake at once: he could
+forfeit it to a renter who is himself before he is convicted of what he signed.
 Whatever changes an amount settles its rewards first, so every change goes through `_store`.
 """
 
 from dataclasses import dataclass, replace
 
 from chain import rewards
+from chain.authorities import stake_bound
 from chain.bank import adjust, checked, credit
+from chain.clocks import read_clocks
 from chain.errors import InsufficientCollateral
+from chain.parameters import read_parameters
 from chain.rewards import NO_SHARE, Share
 from chain.schema import Amount, Timestamp, record
 from chain.state.tables import Table, TableId
@@ -46,18 +51,25 @@ def stake_of(view: View, address: bytes) -> Stake:
     return STAKES.get(view, address) or _NO_STAKE
 
 
+def spare(view: View, address: bytes) -> int:
+    """What of the free stake may become collateral: all but what an operator of an authority must keep, base units."""
+    free, parameters = stake_of(view, address).free, read_parameters(view)
+    epoch = max(0, read_clocks(view).height - 1) // parameters.epoch_blocks
+    return max(0, free - stake_bound(view, parameters, epoch, address)) if free else 0
+
+
 def require_free(view: View, address: bytes, amount: int) -> None:
-    """Raise InsufficientCollateral unless this much of the stake is free."""
-    free = stake_of(view, address).free
-    if free < amount:
-        raise InsufficientCollateral(account=address, needed=amount, available=free)
+    """Raise InsufficientCollateral unless this much of the stake may become collateral."""
+    available = spare(view, address) if amount else 0
+    if available < amount:
+        raise InsufficientCollateral(account=address, needed=amount, available=available)
 
 
 def reserve(view: View, address: bytes, amount: int) -> None:
     """Turn free stake into collateral. Raises InsufficientCollateral."""
-    require_free(view, address, amount)
     if not amount:
         return
+    require_free(view, address, amount)
     old = stake_of(view, address)
     STAKES.put(view, address, replace(old, collateral=old.collateral + amount))
 

@@ -1,6 +1,6 @@
 """How one set of authorities follows another: who leaves and who enters, in the last block of an epoch and only there.
 
-Leaving are members who were voted out and members whose operator no longer has the minimum stake; at most
+Leaving are members who were voted out and members whose operator no longer has the minimum as free stake; at most
 max(1, (n - 1) // 3) of n an epoch and never the last one, so that those who stay always include enough of those who
 signed before. Entering are candidates who were voted in, have the stake and lately said that they are ready. Members
 keep their order and new ones come last.
@@ -55,7 +55,7 @@ def _leaving(context: Context, present: Authorities) -> tuple[bytes, ...]:
     wanting = [
         operator
         for operator in present.operators
-        if operator not in voted and stake_of(context.view, operator).amount < minimum
+        if operator not in voted and stake_of(context.view, operator).free < minimum
     ]
     return tuple([*voted, *wanting][: leaving_limit(len(present.members))])
 
@@ -79,7 +79,7 @@ def _may_enter(context: Context, candidate: Candidate, members: list[Authority])
     parameters, authority = context.parameters, candidate.authority
     said = candidate.ready_epoch
     ready = said is not None and context.block.epoch - said < parameters.ready_epochs
-    staked = stake_of(context.view, authority.operator).amount >= parameters.authority_minimum_stake
+    staked = stake_of(context.view, authority.operator).free >= parameters.authority_minimum_stake
     taken = {value for member in members for value in (member.operator, member.node_key, member.bls_key)}
     free = taken.isdisjoint((authority.operator, authority.node_key, authority.bls_key))
     return ready and staked and free and len(members) < MAXIMUM_AUTHORITIES

@@ -95,7 +95,7 @@ class RemoveStake(Action):
             raise StakeLocked(until_ms=held.locked_until_ms)
         if held.free < self.amount:
             raise InsufficientStake(needed=self.amount, available=held.free)
-        left = held.amount - self.amount
+        left = held.free - self.amount
         require_unbound(context.view, context.parameters, context.block.epoch, context.sender, left)
         if len(open_unbondings(context, context.sender)) >= MAXIMUM_UNBONDINGS:
             raise TooManyUnbondings(maximum=MAXIMUM_UNBONDINGS)

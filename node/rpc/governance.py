@@ -89,7 +89,7 @@ def _candidate(read: Read, epoch: int, candidate: Candidate) -> api.CandidateVie
         approved_epoch=candidate.approved_epoch,
         ready_epoch=said,
         ready=said is not None and epoch - said < present.ready_epochs,
-        stake=str(stake_of(read.view, candidate.authority.operator).amount),
+        stake=str(stake_of(read.view, candidate.authority.operator).free),
         needed_stake=str(present.authority_minimum_stake),
         dropped_epoch=candidate.approved_epoch + CANDIDATE_EPOCHS,
     )

@@ -10,6 +10,7 @@ from chain.schema import COIN, U64
 from chain.stake import Stake, stake_of
 from chain.state.view import MemoryReader, View
 from chain.unbonding import MAXIMUM_UNBONDINGS, id_of, unbondings_of
+from genesis.builder import build
 from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification, subject
 from tests.market import TIGHT, Market, clog
 
@@ -137,7 +138,7 @@ class TestCollateral:
 
     @pytest.fixture
     def view(self) -> View:
-        view = View(MemoryReader())
+        view = View(MemoryReader(dict(build(make_specification()).state)))
         stakes.STAKES.put(view, ALICE.address, Stake(amount=10))
         return view
 
