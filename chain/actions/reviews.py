@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from chain.action import Action, Clock, Context, Family
 from chain.bank import require_funds
-from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus, current_booking
+from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus, current_booking, leaves_live_ms
 from chain.crypto.hashing import sha256
 from chain.deposit import give_back, held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
@@ -17,6 +17,7 @@ from chain.governance import GovernedAction
 from chain.invariants import require
 from chain.inventory import hardware_of
 from chain.job import JOBS, JobStatus, current_job
+from chain.job import leaves_live_ms as job_leaves_live_ms
 from chain.reputation import count_rating
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import (
@@ -92,6 +93,8 @@ class _Deal:
     gpus: tuple[bytes, ...]
     paid: int
     fee: int
+    leaves_live_ms: int
+    """Live time until which it may be reviewed."""
 
 
 @record(version=1)
@@ -131,7 +134,10 @@ class SubmitReview(Action):
             paid=deal.paid,
             fee=deal.fee,
             time_ms=context.time_ms,
-            leaves_live_ms=context.live_ms + context.parameters.review_retention_seconds * 1_000,
+            # Not before what it is about, or that could be reviewed again.
+            leaves_live_ms=max(
+                context.live_ms + context.parameters.review_retention_seconds * 1_000, deal.leaves_live_ms
+            ),
         )
 
     def apply(self, context: Context) -> None:
@@ -216,12 +222,14 @@ def _deal(context: Context, subject: bytes) -> _Deal:
         party = booking.renter == context.sender
         finished = booking.status is BookingStatus.CLOSED
         provider, gpus = booking.provider, booking.gpus
+        until_live_ms = leaves_live_ms(context.view, booking)
     elif JOBS.get(context.view, subject) is not None:
         job = current_job(context, subject)
         party = job.renter == context.sender
         finished = job.status in (JobStatus.ACCEPTED, JobStatus.CLOSED)
         provider = b"" if job.claim is None else job.claim.provider
         gpus = () if job.claim is None or job.claim.gpu is None else (job.claim.gpu,)
+        until_live_ms = job_leaves_live_ms(context.view, job)
     else:
         raise NotFound(kind="booking or job", id=subject)
     if not party:
@@ -229,7 +237,7 @@ def _deal(context: Context, subject: bytes) -> _Deal:
     escrow = ESCROWS.get(context.view, subject)
     if not finished or escrow is None or escrow.gross == 0:
         raise NotEligibleToReview(subject=subject, reason="it is not finished and paid")
-    return _Deal(provider, gpus, escrow.gross, escrow.fee)
+    return _Deal(provider, gpus, escrow.gross, escrow.fee, until_live_ms)
 
 
 def current_review(context: Context, subject: bytes) -> Review | None:

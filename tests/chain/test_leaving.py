@@ -12,7 +12,7 @@ from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance
 from chain.actions.jobs import AcceptJob, CancelJob, ClaimJob, FailJob, SubmitJob
 from chain.actions.reviews import REVIEWS, ReplyToReview, SubmitReview
 from chain.bank import KEY_BYTES, totals
-from chain.booking import BOOKINGS, BookingStatus
+from chain.booking import BOOKINGS, BookingStatus, leaves_live_ms
 from chain.deposit import fullest, size_of, storage_deposit
 from chain.escrow import ESCROWS
 from chain.inventory import GPU_GROWTH, GPUS, HARDWARE, GpuStatus, HardwareClaim, Interval
@@ -454,13 +454,24 @@ class TestReviews:
         assert market.balance(market.renter) - before == review.deposit
 
     def test_a_reply_to_one_whose_time_is_over_comes_too_late_whatever_the_queue_has_reached(self) -> None:
-        market = Workshop(parameters=altered(TIGHT, review_retention_seconds=100))
+        market = Workshop(parameters=altered(TIGHT, review_window_seconds=50, review_retention_seconds=100))
         booking_id = self.reviewed(market)
         clog(market)
         market.wait(100_000)
         assert REVIEWS.get(market.view, booking_id) is not None, "the queue is late"
         refusal = market.refused(market.provider, ReplyToReview(booking_id, "thanks"), after_ms=1)
         assert refusal == ("not_found", {"kind": "review", "id": booking_id})
+
+    def test_stays_as_long_as_what_it_is_about_or_that_could_be_rated_twice(self) -> None:
+        market = shop(review_window_seconds=1_000, review_retention_seconds=100)
+        booking_id = self.reviewed(market)
+        leaves = leaves_live_ms(market.view, market.booking(booking_id))
+        market.wait(200_000)
+        error, data = market.refused(market.renter, SubmitReview(booking_id, 1))
+        assert (error, data["reason"]) == ("not_eligible_to_review", "it has been reviewed")
+        wait_for_live(market, leaves)
+        assert REVIEWS.get(market.view, booking_id) is None
+        assert BOOKINGS.get(market.view, booking_id) is None
 
     def test_without_the_money_for_the_deposit(self) -> None:
         market = shop()
