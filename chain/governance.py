@@ -4,9 +4,9 @@ A measure holds actions that nobody can send: only the ledger's own governance a
 epoch, in the order in which the measures passed. Votes count for whoever is an operator at the moment of counting and
 has not rotated his key since, and they are counted twice: a measure that has passed must still have its approvals when
 it is executed, and until then can lose and win them. So a stolen vote is void once the key is replaced. A measure that
-takes somebody out of the set does nothing else, and those whom it is about have no say in it: quorum(n - 1) of the
-others must approve and never fewer than two, however many it names. So a pair can remove nobody, and a minority cannot
-shrink its electorate. Everything else needs quorum(n).
+takes somebody out of the set does nothing else, and those whom it is about have no say in it: quorum(n) of the others
+must approve (all of them if n is small), never fewer than two, however many it names. So a pair can remove nobody, and
+fewer than a quorum cannot shrink the set one by one. Everything else needs quorum(n).
 """
 
 from collections.abc import Iterable
@@ -230,7 +230,7 @@ def tally(view: View, measure: Measure) -> Tally:
     about = measure.ousted & operators
     size = len(operators)
     votes = [each.approve for each in counted(view, measure) if each.operator not in about]
-    needed = max(2, quorum(max(1, size - 1))) if about else quorum(size)
+    needed = max(2, min(quorum(size), size - 1)) if about else quorum(size)
     return Tally(size - len(about), needed, votes.count(True), votes.count(False))
 
 

@@ -49,8 +49,7 @@ class Book:
         kind, target = self.about[measure]
         size = len(self.members)
         if kind in ("remove", "disable") and target in self.members:
-            others = size - 1
-            return max(2, others - (others - 1) // 3 if others else 2), [m for m in self.members if m is not target]
+            return max(2, min(size - (size - 1) // 3, size - 1)), [m for m in self.members if m is not target]
         return size - (size - 1) // 3, self.members
 
     def count(self, measure: bytes, approve: bool) -> int:
