@@ -364,8 +364,8 @@ def _finish_unused(
     _unschedule(context, booking_id, booking)
     _leave_calendar(context, booking, ended_ms)
     refund = escrow.refund_rest(context, booking_id)
-    paid = stake.forfeit(context.view, booking.provider, forfeited, booking.renter)
-    stake.free(context.view, booking.provider, booking.collateral - forfeited)
+    paid = stake.forfeit(context, booking.provider, forfeited, booking.renter)
+    stake.free(context, booking.provider, booking.collateral - forfeited)
     done = replace(booking, status=status, ended_ms=ended_ms, closed_height=context.block.height)
     retain(context, booking_id, done)
     settled = escrow.escrow_of(context.view, booking_id)
@@ -396,7 +396,7 @@ def pay_matured(context: Context, booking_id: bytes, booking: Booking) -> tuple[
 def provider_cancel(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The provider gives up a booking: the renter gets back what was not earned, and collateral on top."""
     if booking.status is BookingStatus.ACTIVE:
-        paid = stake.forfeit(context.view, booking.provider, booking.collateral, booking.renter)
+        paid = stake.forfeit(context, booking.provider, booking.collateral, booking.renter)
         context.emit("booking.collateral_forfeited", subjects(booking_id, booking), forfeited=paid)
         remember(context, booking, cancelled_late=1)
         unsecured = replace(booking, collateral=0)
@@ -461,7 +461,7 @@ def close(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """Pay the provider, free the collateral slice, and finish."""
     _unschedule(context, booking_id, booking)
     net, fee = escrow.pay(context, booking_id, booking.provider, booking.gross)
-    stake.free(context.view, booking.provider, booking.collateral)
+    stake.free(context, booking.provider, booking.collateral)
     remember_earnings(context, booking_id, booking)
     closed = replace(booking, status=BookingStatus.CLOSED, closed_height=context.block.height)
     retain(context, booking_id, closed)
@@ -499,8 +499,8 @@ def resolve(context: Context, booking_id: bytes, gross: int, slashed: int) -> in
     booking = read_booking(context.view, booking_id)
     net, fee = escrow.pay(context, booking_id, booking.provider, gross)
     refund = escrow.refund_rest(context, booking_id)
-    forfeited = stake.forfeit(context.view, booking.provider, slashed, booking.renter)
-    stake.free(context.view, booking.provider, booking.collateral - slashed)
+    forfeited = stake.forfeit(context, booking.provider, slashed, booking.renter)
+    stake.free(context, booking.provider, booking.collateral - slashed)
     remember_earnings(context, booking_id, booking)
     closed = replace(booking, status=BookingStatus.CLOSED, gross=gross, closed_height=context.block.height)
     retain(context, booking_id, closed)

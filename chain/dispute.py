@@ -474,7 +474,7 @@ def _end_challenge(context: Context, dispute: Dispute) -> int:
     """
     gpu_id, gpu = dispute.subject, read_gpu(context.view, dispute.subject)
     refuted = is_lost_by_provider(dispute)
-    forfeited = stake.forfeit(context.view, gpu.owner, dispute.slashed, dispute.opener)
+    forfeited = stake.forfeit(context, gpu.owner, dispute.slashed, dispute.opener)
     gpu = replace(gpu, challenge=None, refuted=gpu.refuted or refuted, collateral=gpu.collateral - dispute.slashed)
     GPUS.put(context.view, gpu_id, gpu)
     if refuted:

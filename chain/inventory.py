@@ -321,7 +321,7 @@ def retire_if_idle(context: Context, gpu_id: bytes) -> None:
     gpu = read_gpu(context.view, gpu_id)
     if gpu.status is not GpuStatus.RETIRING or gpu.open_bookings or gpu.challenge is not None:
         return
-    stake.free(context.view, gpu.owner, gpu.collateral)
+    stake.free(context, gpu.owner, gpu.collateral)
     HARDWARE.delete(context.view, gpu.hardware.hardware_hash)
     idle_live_ms = live_instant(context.view, gpu.idle_ms)
     leaves_live_ms = idle_live_ms + context.parameters.review_window_seconds * 1_000

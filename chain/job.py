@@ -351,7 +351,7 @@ def accept_delivery(context: Context, job_id: bytes, job: Job) -> Job:
     net, fee = _pay(context, job_id, job, claim, claim.units_total)
     accepted = replace(job, claim=replace(claim, units_accepted=claim.units_total))
     context.emit("job.paid", subjects(job_id, job), units=claim.units_total, net=net, fee=fee)
-    stake.free(context.view, claim.provider, claim.collateral)
+    stake.free(context, claim.provider, claim.collateral)
     remember_delivery(context, job_id, accepted, claim)
     return _finish(context, job_id, accepted, JobStatus.ACCEPTED, "accepted", context.time_ms)
 
@@ -360,8 +360,8 @@ def end_attempt(context: Context, job_id: bytes, job: Job, claim: Claim, forfeit
     """An attempt ends at a block time without delivery: part of the collateral goes to the renter, the job reopens."""
     unschedule_job(context, job_id, job)
     _leave_calendar(context, claim, time_ms)
-    paid = stake.forfeit(context.view, claim.provider, forfeited, job.renter)
-    stake.free(context.view, claim.provider, claim.collateral - forfeited)
+    paid = stake.forfeit(context, claim.provider, forfeited, job.renter)
+    stake.free(context, claim.provider, claim.collateral - forfeited)
     context.emit(f"job.{why}", subjects(job_id, job), units=claim.units_accepted, forfeited=paid)
     if why in ("failed", "timed_out"):
         reputation.count(context.view, claim.provider, _hardware(context, claim), **{f"jobs_{why}": 1})
@@ -384,7 +384,7 @@ def _claim_timed_out(context: Context, job_id: bytes, job: Job, claim: Claim, ti
         # The renter never shared the payload, so the provider could not work: nobody loses collateral.
         unschedule_job(context, job_id, job)
         _leave_calendar(context, claim, time_ms)
-        stake.free(context.view, claim.provider, claim.collateral)
+        stake.free(context, claim.provider, claim.collateral)
         return _finish(context, job_id, job, JobStatus.EXPIRED, "expired", time_ms)
     return end_attempt(context, job_id, job, claim, claim.collateral, "timed_out", time_ms)
 
@@ -435,8 +435,8 @@ def resolve(context: Context, job_id: bytes, gross: int, slashed: int) -> int:
     net, fee = escrow.pay(context, job_id, claim.provider, gross)
     reputation.count_earnings(context.view, claim.provider, _hardware(context, claim), net + fee, fee)
     refund = escrow.refund_rest(context, job_id)
-    forfeited = stake.forfeit(context.view, claim.provider, slashed, job.renter)
-    stake.free(context.view, claim.provider, claim.collateral - slashed)
+    forfeited = stake.forfeit(context, claim.provider, slashed, job.renter)
+    stake.free(context, claim.provider, claim.collateral - slashed)
     closed = replace(job, status=JobStatus.CLOSED)
     retain(context, job_id, closed)
     names = subjects(job_id, closed)

@@ -8,6 +8,8 @@ Ratings weigh by the market fee paid for what is rated, so that rating oneself c
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+from chain.action import Context
+from chain.deposit import storage_deposit, take
 from chain.schema import U64, Amount, Unsigned64, record
 from chain.state.tables import Table, TableId
 from chain.state.view import View
@@ -51,11 +53,13 @@ class Reputation:
     """Market fees paid for what was rated."""
     weighted_rating_sum: Unsigned64 = 0
     """Sum of rating · fee over the ratings."""
+    deposit: Amount = 0
+    """Paid by whoever listed the first device, or this one first; held for good, as the record stays for good."""
 
 
 REPUTATIONS: Table[Reputation] = Table(TableId.REPUTATIONS, Reputation)
 _NEW = Reputation()
-COUNTERS = tuple(field.name for field in fields(Reputation))
+COUNTERS = tuple(field.name for field in fields(Reputation) if field.name != "deposit")
 
 
 def reputation_of(view: View, subject: bytes) -> Reputation:
@@ -63,11 +67,19 @@ def reputation_of(view: View, subject: bytes) -> Reputation:
     return REPUTATIONS.get(view, subject) or _NEW
 
 
-def open_reputation(view: View, provider: bytes, hardware: bytes) -> None:
-    """Begin to remember a provider and a device, if they are new."""
+def missing_deposit(context: Context, provider: bytes, hardware: bytes) -> int:
+    """What it costs to begin to remember a provider and a device, as far as they are new."""
+    new = sum(REPUTATIONS.get(context.view, subject) is None for subject in (provider, hardware))
+    return new * storage_deposit(context.parameters, _NEW)
+
+
+def open_reputation(context: Context, provider: bytes, hardware: bytes) -> None:
+    """Begin to remember a provider and a device, if they are new, for the provider's deposit."""
+    deposit = storage_deposit(context.parameters, _NEW)
     for subject in (provider, hardware):
-        if REPUTATIONS.get(view, subject) is None:
-            REPUTATIONS.put(view, subject, _NEW)
+        if REPUTATIONS.get(context.view, subject) is None:
+            take(context, provider, deposit, ("reputation", subject))
+            REPUTATIONS.put(context.view, subject, replace(_NEW, deposit=deposit))
 
 
 def _add(view: View, subject: bytes, changes: dict[str, int]) -> None:

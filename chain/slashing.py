@@ -70,7 +70,7 @@ def _slash(
 ) -> Slash:
     from_free = min(amount, stake.stake_of(context.view, address).free)
     from_unbondings = unbonding.take(context, address, amount - from_free)
-    stake.seize(context.view, address, amount - from_unbondings)
+    stake.seize(context, address, amount - from_unbondings)
     reward = min(amount, reward_cap) if beneficiary not in (None, address) else 0
     if beneficiary is not None:
         credit(context.view, beneficiary, reward)

@@ -9,9 +9,11 @@ Whatever changes an amount settles its rewards first, so every change goes throu
 from dataclasses import dataclass, replace
 
 from chain import rewards
+from chain.action import Context
 from chain.authorities import stake_bound
 from chain.bank import adjust, checked, credit
 from chain.clocks import read_clocks
+from chain.deposit import give_back, size_of, take
 from chain.errors import InsufficientCollateral
 from chain.parameters import read_parameters
 from chain.rewards import NO_SHARE, Share
@@ -35,6 +37,8 @@ class Stake:
     """Taken by slashes so far: by so much the collateral may exceed what is left."""
     share: Share = NO_SHARE
     """What it earns, see `chain.rewards`."""
+    deposit: Amount = 0
+    """Paid by the owner; returned when nothing is left of the stake."""
 
     @property
     def free(self) -> int:
@@ -44,6 +48,7 @@ class Stake:
 
 STAKES: Table[Stake] = Table(TableId.STAKES, Stake)
 _NO_STAKE = Stake()
+STAKE_BYTES = size_of(_NO_STAKE)
 
 
 def stake_of(view: View, address: bytes) -> Stake:
@@ -74,66 +79,79 @@ def reserve(view: View, address: bytes, amount: int) -> None:
     STAKES.put(view, address, replace(old, collateral=old.collateral + amount))
 
 
-def free(view: View, address: bytes, amount: int) -> None:
+def free(context: Context, address: bytes, amount: int) -> None:
     """Turn collateral back into free stake."""
     if not amount:
         return
-    old = stake_of(view, address)
+    old = stake_of(context.view, address)
     new = replace(old, collateral=old.collateral - amount)
     if new.amount:
-        STAKES.put(view, address, new)
+        STAKES.put(context.view, address, new)
     else:
-        _store(view, address, old, new)
+        _store(context, address, old, new)
 
 
-def _store(view: View, address: bytes, old: Stake, new: Stake) -> Stake:
+def _store(context: Context, address: bytes, old: Stake, new: Stake) -> Stake:
     """Settle the rewards of a stake and write what becomes of it; one of which nothing is left goes."""
-    share = rewards.change(view, old.share, old.amount, new.amount)
-    adjust(view, staked=new.amount - old.amount)
+    share = rewards.change(context.view, old.share, old.amount, new.amount)
+    adjust(context.view, staked=new.amount - old.amount)
     if new.amount or new.collateral or share.claimable:
         stored = replace(new, share=share)
-        STAKES.put(view, address, stored)
+        STAKES.put(context.view, address, stored)
         return stored
-    rewards.give_up(view, share)
-    if STAKES.get(view, address) is not None:
-        STAKES.delete(view, address)
+    rewards.give_up(context.view, share)
+    if STAKES.get(context.view, address) is not None:
+        STAKES.delete(context.view, address)
+        give_back(context, address, old.deposit, ("stake", address))
     return _NO_STAKE
 
 
-def add(view: View, address: bytes, amount: int, locked_until_ms: int) -> Stake:
-    """Put money that has just left a balance into a stake; an earlier, longer lock stays. Returns the stake."""
-    old = stake_of(view, address)
+def missing_deposit(context: Context, address: bytes) -> int:
+    """What the first stake of an account costs on top, because it makes a record; 0 if there is one."""
+    known = STAKES.get(context.view, address) is not None
+    return 0 if known else context.parameters.storage_deposit_per_byte * STAKE_BYTES
+
+
+def add(context: Context, address: bytes, amount: int, locked_until_ms: int) -> Stake:
+    """Put money that has just left a balance into a stake; an earlier, longer lock stays. Returns the stake.
+
+    The first takes the deposit for the record from the balance as well. Raises InsufficientFunds.
+    """
+    old = stake_of(context.view, address)
+    deposit = missing_deposit(context, address)
+    take(context, address, deposit, ("stake", address))
+    old = replace(old, deposit=old.deposit + deposit)
     new = replace(old, amount=checked(old.amount + amount), locked_until_ms=max(old.locked_until_ms, locked_until_ms))
-    return _store(view, address, old, new)
+    return _store(context, address, old, new)
 
 
-def remove(view: View, address: bytes, amount: int) -> None:
+def remove(context: Context, address: bytes, amount: int) -> None:
     """Take money out of a stake for its owner; the caller has seen that it is free, and says where it goes."""
-    old = stake_of(view, address)
-    _store(view, address, old, replace(old, amount=old.amount - amount))
+    old = stake_of(context.view, address)
+    _store(context, address, old, replace(old, amount=old.amount - amount))
 
 
-def seize(view: View, address: bytes, amount: int) -> None:
+def seize(context: Context, address: bytes, amount: int) -> None:
     """Take money out of a stake for a slash, at most all of it; what is reserved stays reserved in name.
 
     The caller says where it goes: see `chain.slashing`.
     """
     if amount:
-        old = stake_of(view, address)
-        _store(view, address, old, replace(old, amount=old.amount - amount, slashed=checked(old.slashed + amount)))
+        old = stake_of(context.view, address)
+        _store(context, address, old, replace(old, amount=old.amount - amount, slashed=checked(old.slashed + amount)))
 
 
-def forfeit(view: View, address: bytes, amount: int, beneficiary: bytes) -> int:
+def forfeit(context: Context, address: bytes, amount: int, beneficiary: bytes) -> int:
     """Take reserved collateral out of a stake and pay it to the beneficiary's balance; returns what was paid.
 
     That is less than the amount only if a slash has left less.
     """
     if not amount:
         return 0
-    old = stake_of(view, address)
+    old = stake_of(context.view, address)
     paid = min(amount, old.amount)
-    _store(view, address, old, replace(old, amount=old.amount - paid, collateral=old.collateral - amount))
-    credit(view, beneficiary, paid)
+    _store(context, address, old, replace(old, amount=old.amount - paid, collateral=old.collateral - amount))
+    credit(context.view, beneficiary, paid)
     return paid
 
 
@@ -143,11 +161,11 @@ def claimable(view: View, address: bytes) -> int:
     return rewards.settled(view, held.share, held.amount).claimable
 
 
-def claim(view: View, address: bytes) -> int:
+def claim(context: Context, address: bytes) -> int:
     """Move the rewards of an account to its balance; returns the amount."""
-    old = stake_of(view, address)
-    share, amount = rewards.pay(view, rewards.change(view, old.share, old.amount, old.amount))
+    old = stake_of(context.view, address)
+    share, amount = rewards.pay(context.view, rewards.change(context.view, old.share, old.amount, old.amount))
     settled = replace(old, share=share)
-    _store(view, address, settled, settled)
-    credit(view, address, amount)
+    _store(context, address, settled, settled)
+    credit(context.view, address, amount)
     return amount

@@ -421,15 +421,19 @@ def _text(value: int | None) -> str | None:
 @application
 def money(app: Application, which: str) -> None:
     """Tell the story of a booking's money, block by block."""
-    view = app.call("booking.money", booking=booking_id(app, which))
+    view = app.call("booking.money", booking=booking_id(app, which, gone=True))
     lines = [
         ("booking", view.booking),
-        ("status", view.status),
+        (
+            "status",
+            view.status if view.in_state else f"{view.status}; it has left the state: its events tell this",
+        ),
         ("locked", amount(view.locked)),
         ("= paid to provider", amount(view.net)),
         ("+ market fee", amount(view.fee)),
         ("+ refunded", amount(view.refunded)),
         ("+ still held", amount(view.remaining)),
+        ("deposit", amount(view.deposit)),
     ]
     columns = (Column("height", right=True), Column(zoned("time")), Column("event"), Column("amounts", shrinks=True))
     rows = [

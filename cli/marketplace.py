@@ -11,7 +11,7 @@ from cli.disputes import dispute
 from cli.errors import AmbiguousId, NothingFound
 from cli.framework import DefaultGroup, Group, application
 from cli.gpu import gpu, rating_line
-from cli.output import Column, brief_time, details, number, short, table, zoned
+from cli.output import Column, amount, brief_time, details, number, short, table, zoned
 from cli.requests import bid, request
 from cli.resolving import FULL, booking_id, gpu_id, job_id, pages
 from cli.types import ID, TIME
@@ -48,7 +48,8 @@ def quote_text(view: Any) -> str:
     """A quote for a person: cost, fee, and every way in which the booking may end."""
     from cli.booking import outcome_table, quote_lines
 
-    return f"{details(quote_lines(view))}\n\n{outcome_table(view)}"
+    deposit = ("deposit", f"{amount(view.deposit)} on top, returned when the booking leaves the state")
+    return f"{details([*quote_lines(view), deposit])}\n\n{outcome_table(view)}"
 
 
 @marketplace.command()

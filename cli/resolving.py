@@ -39,11 +39,12 @@ def gpu_id(app: Application, text: str, **only: Any) -> str:
     return _single("GPU", text, found, _tell_gpu, "`aitbc marketplace gpu list` shows the GPUs.")
 
 
-def booking_id(app: Application, text: str, status: Sequence[str] = (), **role: Any) -> str:
+def booking_id(app: Application, text: str, status: Sequence[str] = (), *, gone: bool = False, **role: Any) -> str:
     """The booking whose id begins so, or the caller's only booking of the GPU that is meant.
 
     Args:
         status: states in which a booking of that GPU counts; any if empty.
+        gone: whether a full id may be that of a booking that has left the state.
         role: as whom the caller takes part: `renter`, `provider` or `account`, with his address.
     """
     role = role or {"account": app.wallet().address_text}
@@ -52,6 +53,8 @@ def booking_id(app: Application, text: str, status: Sequence[str] = (), **role: 
 
         booking, gpu = app.client().batch([("booking.get", {"booking": text}), ("gpu.get", {"gpu": text})])
         if isinstance(booking, RpcError) and isinstance(gpu, RpcError):
+            if gone and booking.rpc_name == "not_found":
+                return text
             raise booking
         if not isinstance(booking, RpcError):
             return text

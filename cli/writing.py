@@ -123,16 +123,37 @@ def send(
         return None
     simulation, judged = _simulate(app, body)
     if app.settings.dry_run:
-        _show_simulation(app, body, network, summary, simulation)
+        lines = (*summary, *deposit_lines(simulation, wallet.address_text))
+        _show_simulation(app, body, network, lines, simulation)
         return None
     if judged:
         require_success(simulation)
     if app.tells:
-        output.note(_summary(body, network, wallet, summary))
+        output.note(_summary(body, network, wallet, (*summary, *deposit_lines(simulation, wallet.address_text))))
     if question is not None:
         app.confirm(question)
     transaction = _sign_and_submit(app, wallet, network, body, actions, memo)
     return await_result(app, transaction.txid.hex(), transaction.body.fee, wait)
+
+
+def deposit_lines(simulation: "Simulation", payer: str) -> list[tuple[str, str]]:
+    """What the payer leaves with the ledger for records that the transaction makes, and what comes back."""
+    held = {True: 0, False: 0}
+    returned = 0
+    for event in simulation.events:
+        roles = {pair["role"]: pair["id"] for pair in event["subjects"]}
+        value = sum(int(pair["value"]) for pair in event["amounts"])
+        if event["kind"] == "deposit.taken" and roles.get("payer") == payer:
+            lasting = "key" in roles or "reputation" in roles or roles.get("account", payer) != payer
+            held[lasting] += value
+        elif event["kind"] == "deposit.returned" and roles.get("payer") == payer:
+            returned += value
+    told = [
+        ("storage deposit", held[False], "returned later"),
+        ("for what stays", held[True], "held for good"),
+        ("deposit returned", returned, "now"),
+    ]
+    return [(name, f"{amount(value)}, {when}") for name, value, when in told if value]
 
 
 def foresee(app: Application, actions: Sequence["Action"], *, expected: str) -> None:

@@ -33,7 +33,7 @@ from chain.inventory import (
     require_vacant,
 )
 from chain.maintenance import begin, current_maintenance, end_overdue, finish, retire
-from chain.reputation import open_reputation
+from chain.reputation import REPUTATIONS, missing_deposit, open_reputation
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64, record
 from chain.state.tables import Table, TableId
@@ -105,7 +105,7 @@ class RegisterGpu(Action):
 
     code: ClassVar[int] = 20
     name: ClassVar[str] = "gpu.register"
-    base_weight: ClassVar[int] = 19
+    base_weight: ClassVar[int] = 23
 
     hardware: Hardware
     terms: Terms
@@ -123,7 +123,8 @@ class RegisterGpu(Action):
         if claim is not None and is_listed(context, claim.gpu):
             raise HardwareTaken(gpu=claim.gpu)
         stake.require_free(context.view, context.sender, context.parameters.collateral_per_gpu)
-        require_funds(context.view, context.sender, 0, self._deposit(context))
+        lasting = missing_deposit(context, context.sender, self.hardware.hardware_hash)
+        require_funds(context.view, context.sender, 0, self._deposit(context) + lasting)
         # Last, so that a dry run before the commitment tells of everything else that is in the way.
         _open_commitment(context, self._commitment(context))
 
@@ -154,7 +155,7 @@ class RegisterGpu(Action):
         stake.reserve(context.view, context.sender, gpu.collateral)
         take(context, context.sender, deposit, ("gpu", gpu_id))
         HARDWARE.put(context.view, self.hardware.hardware_hash, HardwareClaim(gpu_id))
-        open_reputation(context.view, context.sender, self.hardware.hardware_hash)
+        open_reputation(context, context.sender, self.hardware.hardware_hash)
         GPUS.put(context.view, gpu_id, replace(gpu, deposit=deposit))
         schedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
         context.emit(
@@ -405,5 +406,5 @@ FAMILY = Family(
         Subject.COMMITMENT: expire_commitment,
     },
     (check_commitments,),
-    deposits=held_in(GPUS),
+    deposits=held_in(GPUS, REPUTATIONS),
 )

@@ -7,8 +7,9 @@ from typing import ClassVar
 from chain import stake
 from chain.action import Action, Clock, Context, Family
 from chain.authorities import require_unbound
-from chain.bank import account, debit, totals
-from chain.errors import InsufficientFunds, InsufficientStake, InvalidField, LedgerError
+from chain.bank import debit, require_funds, totals
+from chain.deposit import held_in
+from chain.errors import InsufficientStake, InvalidField, LedgerError
 from chain.invariants import require
 from chain.rewards import EPOCH_SHARES, FRACTION_BITS, end_epoch, read_rewards, settled
 from chain.schedule import Subject, is_scheduled
@@ -46,7 +47,7 @@ class NothingToClaim(LedgerError):
 @record(version=1)
 @dataclass(frozen=True, slots=True)
 class AddStake(Action):
-    """Moves money from the balance into the stake."""
+    """Moves money from the balance into the stake; the first time, a deposit for its record comes on top."""
 
     code: ClassVar[int] = 10
     name: ClassVar[str] = "stake.add"
@@ -63,14 +64,12 @@ class AddStake(Action):
             raise InvalidField(record="AddStake", field="lock_seconds", reason="at most four years")
 
     def check(self, context: Context) -> None:
-        available = account(context.view, context.sender).balance
-        if available < self.amount:
-            raise InsufficientFunds(needed=self.amount, available=available)
+        require_funds(context.view, context.sender, self.amount, stake.missing_deposit(context, context.sender))
 
     def apply(self, context: Context) -> None:
         debit(context.view, context.sender, self.amount)
         locked_until_ms = context.time_ms + self.lock_seconds * 1_000
-        new = stake.add(context.view, context.sender, self.amount, locked_until_ms)
+        new = stake.add(context, context.sender, self.amount, locked_until_ms)
         context.emit("stake.added", [("account", context.sender)], amount=self.amount, stake=new.amount)
 
 
@@ -101,7 +100,7 @@ class RemoveStake(Action):
             raise TooManyUnbondings(maximum=MAXIMUM_UNBONDINGS)
 
     def apply(self, context: Context) -> None:
-        stake.remove(context.view, context.sender, self.amount)
+        stake.remove(context, context.sender, self.amount)
         due_ms = context.time_ms + context.parameters.unbonding_seconds * 1_000
         unbonding_id = open_unbonding(context, context.sender, self.amount, due_ms)
         subjects = [("account", context.sender), ("unbonding", unbonding_id)]
@@ -122,7 +121,7 @@ class ClaimRewards(Action):
             raise NothingToClaim(account=context.sender)
 
     def apply(self, context: Context) -> None:
-        amount = stake.claim(context.view, context.sender)
+        amount = stake.claim(context, context.sender)
         context.emit("stake.rewards_claimed", [("account", context.sender)], amount=amount)
 
 
@@ -175,4 +174,5 @@ FAMILY = Family(
     {Subject.UNBONDING: release},
     (check_unbondings, check_epoch_shares, check_rewards),
     epoch_end=end_epoch,
+    deposits=held_in(STAKES),
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from chain import stake as stakes
 from chain.action import Action
 from chain.actions.accounts import NO_PROFILE, PROFILES, Profile, SetProfile, StoredProfile, Transfer
 from chain.actions.multisig import (
@@ -17,11 +18,13 @@ from chain.actions.multisig import (
     RejectProposal,
     SetMembers,
 )
+from chain.actions.staking import AddStake, RemoveStake
 from chain.bank import ACCOUNT_BYTES, ACCOUNTS, KEY_BYTES, Account, account, account_deposit, credit, totals
-from chain.deposit import size_of, storage_deposit
+from chain.deposit import fullest, size_of, storage_deposit
 from chain.keys import ALIASES, BINDING_BYTES, KEYS, Alias, KeyBinding
 from chain.parameters import PARAMETERS, Parameters, read_parameters
 from chain.schema import COIN, U32, U64, encode_record
+from chain.stake import STAKE_BYTES, STAKES, stake_of
 from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification
 from tests.market import Market, altered, rotate
 
@@ -260,3 +263,46 @@ def test_a_deposit_that_cannot_be_paid_names_itself(market: Market) -> None:
     error, data = market.refused(poor, CreateMultisig(2, members))
     assert error == "insufficient_funds"
     assert data["deposit"] == data["needed"] == storage_deposit(PRICED, Multisig(2, members, deposit=U64))
+
+
+class TestStakes:
+    """Paid with the first stake, returned when nothing of it is left."""
+
+    def test_paid_once_and_returned_with_the_last(self) -> None:
+        market = Market(gpus=0, parameters=PRICED, stake=0)
+        cost = PRICE * STAKE_BYTES
+        assert spent(market, market.renter, AddStake(COIN)) == COIN + cost
+        assert spent(market, market.renter, AddStake(COIN)) == COIN
+        assert stake_of(market.view, market.renter.address).deposit == deposits(market) == cost
+        set_price(market, 9 * PRICE)
+        assert spent(market, market.renter, RemoveStake(COIN)) == 0
+        assert spent(market, market.renter, RemoveStake(COIN)) == -cost
+        assert STAKES.get(market.view, market.renter.address) is None
+        assert deposits(market) == 0
+
+    def test_returned_to_the_owner_also_when_others_take_the_last_of_it(self) -> None:
+        market = Market(gpus=0, parameters=PRICED, stake=0)
+        market.do(market.provider, AddStake(5))
+        before = market.balance(market.provider)
+        with market.system() as context:
+            stakes.reserve(context.view, market.provider.address, 5)
+            assert stakes.forfeit(context, market.provider.address, 5, market.renter.address) == 5
+        assert STAKES.get(market.view, market.provider.address) is None
+        assert market.balance(market.provider) - before == PRICE * STAKE_BYTES
+
+    def test_a_stake_of_genesis_has_none(self, market: Market) -> None:
+        before = market.balance(market.other)
+        market.do(market.other, RemoveStake(stake_of(market.view, market.other.address).amount))
+        assert market.balance(market.other) == before - DEFAULT_FEE
+
+    def test_without_the_money_for_it(self) -> None:
+        market = Market(gpus=0, parameters=PRICED, stake=0)
+        poor = Person("poor")
+        market.do(market.renter, pay(poor, DEFAULT_FEE + 5))
+        error, data = market.refused(poor, AddStake(5))
+        cost = PRICE * STAKE_BYTES
+        assert (error, data) == ("insufficient_funds", {"needed": cost + 5, "available": 5, "deposit": cost})
+
+    def test_nothing_is_larger_than_what_was_paid(self, market: Market) -> None:
+        fullest_stake = fullest(stake_of(market.view, market.other.address))
+        assert KEY_BYTES + len(encode_record(fullest_stake)) == STAKE_BYTES

@@ -586,10 +586,10 @@ class TestAfterwards:
         stage = Stage()
         court, dispute_id = stage.court, stage.open(by_provider=False)
         court.respond(court.provider, dispute_id)
-        view = court.view
-        seize(view, court.provider.address, stake_of(view, court.provider.address).amount - 5)
-        adjust(view, burnt=stake_of(court.view, court.provider.address).amount - 5)
-        court.reader.apply(view.changes())
+        with court.system() as context:
+            rest = stake_of(context.view, court.provider.address).amount - 5
+            seize(context, court.provider.address, rest)
+            adjust(context.view, burnt=rest)
         balance = court.balance(court.renter)
         court.rule(dispute_id, 0, 10_000)
         assert court.dispute(dispute_id).slashed == 5

@@ -510,6 +510,17 @@ DAMAGES: dict[str, tuple[Callable[[Scene], object], str]] = {
         lambda s: ALIASES.delete(s.view, key_address(s.new_key)),
         "the address of a bound key leads to its account",
     ),
+    "a deposit forgotten": (lambda s: s.booking(s.closed, deposit=1), "deposits add up"),
+    "a job too many inside a booking": (lambda s: s.booking(s.active, jobs=1), "a booking counts its jobs"),
+    "a GPU named by more than there are": (lambda s: s.gpu(s.gpus[5], references=1), "a GPU counts who names it"),
+    "a booking whose GPU has left": (lambda s: s.booking(s.closed, gpus=(ZERO,)), "a booking has its GPUs"),
+    "a job whose booking has left": (lambda s: s.job(s.open, booking=ZERO), "a job inside a booking has it"),
+    "what is over without its end": (
+        lambda s: s.drop_deadlines(Subject.BOOKING, s.closed),
+        "an open record has its deadline",
+    ),
+    "a retired GPU that stays": (lambda s: s.gpu(s.retired, leaves_live_ms=None), "a retired GPU leaves some day"),
+    "a retired GPU without its end": (lambda s: s.drop_deadlines(Subject.GPU, s.retired), "has its deadline"),
     "a deadline of nobody": (
         lambda s: DUE.put(s.view, bytes([Clock.LIVE]) + u64(1) + bytes([200]) + ZERO, DueItem(1)),
         "every deadline has a handler",

@@ -19,6 +19,7 @@ from chain.inventory import GPU_GROWTH, GPUS, HARDWARE, GpuStatus, HardwareClaim
 from chain.job import ANY_GPU, JOBS, Job, JobStatus, Unit
 from chain.job import storage_deposit as job_deposit
 from chain.parameters import PARAMETERS, read_parameters
+from chain.reputation import REPUTATIONS
 from chain.schedule import DUE
 from chain.schema import COIN, encode_record
 from tests.chain.test_deposits import pay
@@ -32,6 +33,7 @@ WINDOW = 600
 RETENTION = 2_000
 PRICED = altered(storage_deposit_per_byte=PRICE, review_window_seconds=WINDOW, review_retention_seconds=RETENTION)
 GPU, BOOKING = gpu_bytes() * PRICE, booking_bytes() * PRICE
+REPUTATION = (40 + 2 + 19 * 9) * PRICE
 
 
 JOB = job_deposit(
@@ -50,7 +52,9 @@ def set_price(market: Workshop, price: int) -> None:
 
 
 def held(market: Workshop) -> int:
-    return totals(market.view).deposits
+    """Deposits but for those of reputations, which stay."""
+    lasting = sum(found.deposit for _, found in REPUTATIONS.scan(market.view))
+    return totals(market.view).deposits - lasting
 
 
 def wait_for_live(market: Workshop, live_ms: int) -> None:
@@ -417,11 +421,23 @@ class TestGpus:
     def test_without_the_money_for_the_deposit(self) -> None:
         market = shop()
         market.commit("second")
-        poor = market.balance(market.provider) - DEFAULT_FEE - GPU
+        cost = GPU + REPUTATION
+        poor = market.balance(market.provider) - DEFAULT_FEE - cost
         market.do(market.provider, pay(market.other, poor - DEFAULT_FEE + 1))
         error, data = market.refused(market.provider, registration("second"))
-        assert (error, data["deposit"]) == ("insufficient_funds", GPU)
-        assert data["available"] == GPU - 1
+        assert (error, data["deposit"], data["available"]) == ("insufficient_funds", cost, cost - 1)
+
+    def test_what_is_remembered_of_provider_and_device_is_paid_for_once_and_stays(self) -> None:
+        market = shop()
+        first = totals(market.view).deposits
+        assert first == GPU + 2 * REPUTATION
+        market.register("second")
+        assert totals(market.view).deposits - first == GPU + REPUTATION
+        market.do(market.provider, RetireGpu(market.gpus[0]))
+        market.wait(WINDOW * 1_000)
+        before = totals(market.view).deposits
+        market.register("0")
+        assert totals(market.view).deposits - before == GPU
 
 
 class TestReviews:

@@ -151,7 +151,7 @@ class TestWhoEarns:
                 slash_share(context, provider, 3_000)
             else:
                 stake.reserve(context.view, provider, 30 * COIN)
-                stake.forfeit(context.view, provider, 30 * COIN, market.renter.address)
+                stake.forfeit(context, provider, 30 * COIN, market.renter.address)
         end_epoch(market)
         assert (owed(market, market.provider), owed(market, market.other)) == (70_000, 100_000)
 
@@ -255,7 +255,7 @@ class TestTurn:
         ledger.block()
         assert owed(ledger, ALICE) == 1_000
         with ledger.system() as context:
-            stake.seize(context.view, ALICE.address, most - 1_001)
+            stake.seize(context, ALICE.address, most - 1_001)
             adjust(context.view, epoch_pot=most - 1_001)
         ledger.block()
         assert (stake_of(ledger.view, ALICE.address).amount, totals(ledger.view).staked) == (1, 1)

@@ -156,7 +156,7 @@ class Stakers:
             else:
                 taken = self.rng.randint(0, staker.amount)
                 stake.reserve(context.view, person.address, taken)
-                stake.forfeit(context.view, person.address, taken, PEOPLE[0].address)
+                stake.forfeit(context, person.address, taken, PEOPLE[0].address)
         self.model.change(person.address, -taken)
         self.see_off(person)
 
@@ -200,13 +200,13 @@ def test_the_order_of_settlement_does_not_matter(rng: random.Random, seldom: flo
                 for person, amount in rng.sample(changes, len(changes)):
                     if amount >= 0:
                         adjust(context.view, issued=amount)
-                        stake.add(context.view, person.address, amount, 0)
+                        stake.add(context, person.address, amount, 0)
                     else:
-                        stake.remove(context.view, person.address, -amount)
+                        stake.remove(context, person.address, -amount)
                         adjust(context.view, burnt=-amount)
                 for address in claimed if ledger is busy else ():
                     if rng.random() < seldom:
-                        claimed[address] += stake.claim(context.view, address)
+                        claimed[address] += stake.claim(context, address)
                 rewards.end_epoch(context)
     for person in PEOPLE:
         one, other = (

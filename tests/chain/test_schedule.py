@@ -44,7 +44,7 @@ def flood(market: Market, items: int) -> None:
     """After a block, payments of one base unit to as many owners, from the stranger's stake, all due in a minute."""
     market.block()
     with market.system() as context:
-        stake.remove(context.view, market.other.address, items)
+        stake.remove(context, market.other.address, items)
         for index in range(items):
             owner = key_address(sha256(index.to_bytes(4, "big")))
             open_unbonding(context, owner, 1, context.time_ms + 60_000)

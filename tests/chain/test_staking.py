@@ -3,9 +3,11 @@
 import pytest
 
 from chain import stake as stakes
+from chain.action import BlockContext, Context
 from chain.actions.staking import MAXIMUM_LOCK_SECONDS, AddStake, RemoveStake
 from chain.bank import ACCOUNTS, TOTALS, Account, Totals, account, totals
 from chain.errors import InsufficientCollateral, InvalidField
+from chain.parameters import Parameters
 from chain.schema import COIN, U64
 from chain.stake import Stake, stake_of
 from chain.state.view import MemoryReader, View
@@ -133,6 +135,12 @@ class TestRemove:
         assert stake_of(ledger.view, ALICE.address).amount == 5
 
 
+def acting(view: View) -> Context:
+    """Somebody who acts on a state of which there is little."""
+    block = BlockContext("devnet", 1, 0, 1, ALICE.address)
+    return Context(view, block, 1, Parameters(), ALICE.address, bytes(32))
+
+
 class TestCollateral:
     """The service that GPUs, bookings and jobs share."""
 
@@ -145,7 +153,7 @@ class TestCollateral:
     def test_reserve_and_free(self, view: View) -> None:
         stakes.reserve(view, ALICE.address, 4)
         assert stake_of(view, ALICE.address).free == 6
-        stakes.free(view, ALICE.address, 4)
+        stakes.free(acting(view), ALICE.address, 4)
         assert stake_of(view, ALICE.address) == Stake(amount=10)
 
     def test_no_more_than_is_free(self, view: View) -> None:
@@ -158,12 +166,12 @@ class TestCollateral:
         TOTALS.put(view, Totals(staked=10))
         ACCOUNTS.put(view, BOB.address, Account())
         stakes.reserve(view, ALICE.address, 4)
-        assert stakes.forfeit(view, ALICE.address, 3, BOB.address) == 3
+        assert stakes.forfeit(acting(view), ALICE.address, 3, BOB.address) == 3
         assert stake_of(view, ALICE.address) == Stake(amount=7, collateral=1)
         assert account(view, BOB.address).balance == 3
         assert totals(view).staked == 7
 
     def test_forfeiting_nothing_changes_nothing(self, view: View) -> None:
         before = view.changes()
-        stakes.forfeit(view, BOB.address, 0, ALICE.address)
+        stakes.forfeit(acting(view), BOB.address, 0, ALICE.address)
         assert view.changes() == before

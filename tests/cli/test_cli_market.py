@@ -20,6 +20,9 @@ def test_the_whole_way(market: Shell, register: Register) -> None:
     assert quote["cost"] == str(3 * COIN)
     booked = market.ok("marketplace", "gpu", "book", gpu, "--hours", "1.5", wallet="renter")
     booking = booked["booking"]
+    (deposit,) = [each for each in booked["events"] if each["kind"] == "deposit.taken"]
+    assert deposit["amounts"] == [{"name": "amount", "value": quote["deposit"]}]
+    assert int(quote["debit"]) == 3 * COIN + int(quote["deposit"])
     assert (booked["locked"], booked["end_ms"] - booked["start_ms"]) == (str(3 * COIN), 5_400_000)
 
     error = market.fails(1, "marketplace", "gpu", "access", booking, wallet="renter")
@@ -34,9 +37,10 @@ def test_the_whole_way(market: Shell, register: Register) -> None:
     confirmed = market.ok("marketplace", "booking", "confirm", booking, wallet="renter")
     assert int(confirmed["net"]) + int(confirmed["market_fee"]) == int(released["gross"])
     money = market.ok("marketplace", "booking", "money", booking, wallet="renter")
-    assert money["remaining"] == "0"
+    assert (money["remaining"], money["in_state"], money["deposit"]) == ("0", True, quote["deposit"])
     assert [step["event"]["kind"] for step in money["steps"]] == [
         "booking.reserved",
+        "deposit.taken",
         "booking.activated",
         "booking.released",
         "booking.closed",

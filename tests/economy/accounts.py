@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from chain.actions.accounts import RotateKey, SetProfile, Transfer
 from chain.actions.staking import AddStake, ClaimRewards, RemoveStake
 from chain.crypto.address import KEY, key_address
+from chain.stake import STAKE_BYTES
 from tests.economy.books import ACCOUNT_BYTES, MOST, Books, size_of
 
 BINDING_BYTES = 164
@@ -100,6 +101,8 @@ class Staking(Books):
             if not amount and not self.reserved(owner) and self.owed.get(owner, 0) < FRACTIONS:
                 self.carry += self.owed.pop(owner, 0)
                 del self.stake[owner], self.counted[owner]
+                if ("stake", owner) in self.deposits:
+                    self.give_back("stake", owner)
                 self.locked.pop(owner, None)
 
     def do_stake_claim_rewards(self, sender: bytes, action: ClaimRewards) -> str | None:
@@ -112,9 +115,12 @@ class Staking(Books):
         return None
 
     def do_stake_add(self, sender: bytes, action: AddStake) -> str | None:
-        if self.has(sender) < action.amount:
+        deposit = 0 if sender in self.stake else self.price(STAKE_BYTES)
+        if self.has(sender) < action.amount + deposit:
             return "insufficient_funds"
         self.balance[sender] -= action.amount
+        if deposit:
+            self.hold(sender, deposit, "stake", sender)
         self.stake[sender] = self.stake.get(sender, 0) + action.amount
         self.locked[sender] = max(self.locked.get(sender, 0), self.now + action.lock_seconds * 1_000)
         return None

@@ -14,10 +14,12 @@ from chain.actions.gpus import (
     commitment_of,
 )
 from chain.inventory import Hardware, Terms
-from tests.economy.books import Books
+from tests.economy.books import MOST, Books, size_of
 from tests.market import gpu_bytes
 
 MAXIMUM_WINDOWS = 16
+REPUTATION_BYTES = size_of(*[MOST] * 19)
+"""Eighteen counters and the deposit; of the owner and of the device, for good."""
 
 
 @dataclass
@@ -124,7 +126,8 @@ class Gpus(Books):
         if self.free(sender) < self.parameters.collateral_per_gpu:
             return "insufficient_collateral"
         deposit = self.price(gpu_bytes())
-        if self.has(sender) < deposit:
+        lasting = [subject for subject in (sender, device) if ("reputation", subject) not in self.deposits]
+        if self.has(sender) < deposit + len(lasting) * self.price(REPUTATION_BYTES):
             return "insufficient_funds"
         promise = (sender, commitment_of(sender, device, action.salt))
         if not self.promised(promise) or self.promises[promise][0] >= self.height:
@@ -134,6 +137,8 @@ class Gpus(Books):
         listed = ModelGpu(sender, action.terms, action.hardware, self.parameters.collateral_per_gpu, offline)
         gpu_id = self.new_id("gpu")
         self.hold(sender, deposit, "gpu", gpu_id)
+        for subject in lasting:
+            self.hold(sender, self.price(REPUTATION_BYTES), "reputation", subject)
         self.gpus[gpu_id] = listed
         return None
 
