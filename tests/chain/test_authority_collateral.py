@@ -81,10 +81,9 @@ def test_what_an_operator_must_keep_is_not_unstaked_instead_of_collateral() -> N
 
 def test_who_has_the_minimum_only_with_collateral_leaves() -> None:
     market = office(0)
-    view = market.view
-    seize(view, OPERATOR.address, 1)
-    adjust(view, burnt=1)
-    market.reader.apply(view.changes())
+    with market.system() as context:
+        seize(context, OPERATOR.address, 1)
+        adjust(context.view, burnt=1)
     assert market.stake(market.provider).amount > MINIMUM
     while market.height % 20:
         market.block()
