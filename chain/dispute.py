@@ -187,6 +187,8 @@ class Matter:
     paid: int = 0
     collateral: int = 0
     interrupts: bool = False
+    window_live_ms: int = 0
+    """Live time until which the renter could open it."""
 
     def deposit(self, parameters: Parameters) -> int:
         """What opening it costs until it is over, base units."""
@@ -223,6 +225,7 @@ def matter_of_booking(context: Context, booking_id: bytes, booking: Booking, ope
         earned = bookings.released_gross(booking, context.time_ms, offline)
     elif booking.status is BookingStatus.ACTIVE:
         earned = bookings.earned_until(booking, context.time_ms)
+    window_live_ms = booking.payment_live_ms or context.live_ms + booking.window_seconds * 1_000
     matured = bookings.matured(context.view, booking, context.live_ms)
     paid = max(escrow_of(context.view, booking_id).gross, matured)
     return Matter(
@@ -233,6 +236,7 @@ def matter_of_booking(context: Context, booking_id: bytes, booking: Booking, ope
         paid,
         booking.collateral,
         interrupts=booking.status is BookingStatus.ACTIVE,
+        window_live_ms=window_live_ms,
     )
 
 
@@ -240,7 +244,15 @@ def matter_of_job(view: View, job_id: bytes, job: Job) -> Matter:
     """What a dispute of a delivered standalone job would be about."""
     provider, collateral = (b"", 0) if job.claim is None else (job.claim.provider, job.claim.collateral)
     paid = escrow_of(view, job_id).gross
-    return Matter(DisputeKind.JOB, job.renter, provider, jobs.delivered_gross(job), paid, collateral)
+    return Matter(
+        DisputeKind.JOB,
+        job.renter,
+        provider,
+        jobs.delivered_gross(job),
+        paid,
+        collateral,
+        window_live_ms=job.acceptance_live_ms or 0,
+    )
 
 
 def matter_of_gpu(view: View, gpu_id: bytes, challenger: bytes) -> Matter:
@@ -254,6 +266,10 @@ def draft(context: Context, subject: bytes, matter: Matter, text_hash: bytes) ->
     by_provider = context.sender == matter.provider
     parties = (matter.renter, matter.provider)
     electorate = tuple(each for each in read_authorities(context.view).operators if each not in parties)
+    deadline_live_ms = context.live_ms + context.parameters.dispute_response_seconds * 1_000
+    if by_provider:
+        # What he opens takes the place of what the renter might, so it leaves the renter no less time to speak up.
+        deadline_live_ms = max(deadline_live_ms, matter.window_live_ms)
     dispute = Dispute(
         kind=matter.kind,
         subject=subject,
@@ -272,7 +288,7 @@ def draft(context: Context, subject: bytes, matter: Matter, text_hash: bytes) ->
         collateral=matter.collateral,
         electorate=electorate,
         vote_seconds=context.parameters.dispute_vote_seconds,
-        deadline_live_ms=context.live_ms + context.parameters.dispute_response_seconds * 1_000,
+        deadline_live_ms=deadline_live_ms,
     )
     growth = RECORD_GROWTH + BALLOT_BYTES * len(electorate)
     return replace(dispute, storage=deposit.storage_deposit(context.parameters, dispute, growth))

@@ -176,7 +176,7 @@ class RespondToDispute(Action):
 
     code: ClassVar[int] = 71
     name: ClassVar[str] = "dispute.respond"
-    base_weight: ClassVar[int] = 25
+    base_weight: ClassVar[int] = 50  # without an electorate it decides
 
     dispute: Hash
     text: Text

@@ -180,6 +180,23 @@ class TestBefore:
         stage.court.wait(VOTE_MS if answered else RESPONSE_MS)
         assert stage.court.dispute(dispute_id).slashed == SLICE
 
+    @pytest.mark.parametrize("closing", [False, True])
+    def test_no_way_to_shorten_the_time_that_the_renter_has_to_speak_up(self, closing: bool) -> None:
+        stage = Stage(closing=closing, court=Court(price=PRICE, parameters=altered(RULES, dispute_response_seconds=30)))
+        court = stage.court
+        window = court.booking(stage.booking).payment_live_ms
+        dispute_id = stage.open(by_provider=True)
+        court.wait((court.live_ms + WINDOW_MS if window is None else window) - court.live_ms - 1)
+        assert court.dispute(dispute_id).status is DisputeStatus.OPEN
+        court.block(after_ms=1)
+        assert court.dispute(dispute_id).status is DisputeStatus.UNANSWERED
+
+    def test_a_renters_dispute_waits_no_longer_than_for_the_response(self) -> None:
+        stage = Stage(closing=True, court=Court(price=PRICE, parameters=altered(RULES, dispute_response_seconds=30)))
+        dispute_id = stage.open(by_provider=False)
+        stage.court.wait(30_000)
+        assert stage.court.dispute(dispute_id).status is DisputeStatus.UNANSWERED
+
     def test_no_way_round_the_release_charge(self) -> None:
         """A renter who disputes at once, and gets nothing by the ruling, pays what a release costs."""
         stage = Stage(used_ms=2_000)

@@ -14,9 +14,9 @@ from chain.dispute import DisputeKind, DisputeStatus, Fault
 from chain.job import JobStatus
 from chain.reputation import reputation_of
 from chain.schema import COIN
-from tests.court import RESPONSE_MS, VOTE_MS, Court, Purse
+from tests.court import RESPONSE_MS, RULES, VOTE_MS, Court, Purse
 from tests.ledger import Person
-from tests.market import TIGHT, clog
+from tests.market import TIGHT, altered, clog
 from tests.workshop import UNITS, Workshop
 
 PRICE = 30_000_000_007
@@ -102,6 +102,18 @@ class TestMoneyTable:
         assert court.job(job_id).status is JobStatus.CLOSED
         assert court.stake(court.provider).collateral == 25 * COIN
         assert totals(court.view).deposits == 0
+
+
+def test_the_provider_cannot_shorten_the_time_that_the_renter_has_to_speak_up() -> None:
+    court = JobCourt(parameters=altered(RULES, dispute_response_seconds=30))
+    job_id = court.done()
+    accepted_live_ms = court.job(job_id).acceptance_live_ms
+    assert accepted_live_ms is not None
+    dispute_id = court.open(court.provider, job_id)
+    court.wait(accepted_live_ms - court.live_ms - 1)
+    assert court.dispute(dispute_id).status is DisputeStatus.OPEN
+    court.block(after_ms=1)
+    assert court.dispute(dispute_id).status is DisputeStatus.UNANSWERED
 
 
 def test_earlier_attempts_stay_paid() -> None:
