@@ -180,8 +180,9 @@ def _rich_treasury(stage: Stage) -> None:
 
 
 def _measures(stage: Stage, *actions: Action, count: int = 8) -> list[bytes]:
-    made = [ProposeMeasure(actions, stage.time_ms + 10**8)] * count
-    return stage.ids(stage.all(stage.crowd[0], made), "governance.proposed", "measure")
+    made = ProposeMeasure(actions, stage.time_ms + 10**8)
+    results = stage.each((person, made) for person in stage.crowd[-count:])
+    return stage.ids(results, "governance.proposed", "measure")
 
 
 @scenario("governance.propose")
@@ -191,16 +192,16 @@ def propose_measure() -> tuple[Stage, Attempts]:
     _rich_treasury(stage)
     spending = (SpendTreasury(stage.other.address, 1, "m" * 256),) * 8
     made = ProposeMeasure(spending, stage.time_ms + 10**8)
-    stage.each((person, made) for person in stage.crowd[:15] for _ in range(8))
-    return stage, [(stage.crowd[15], made)] * 8
+    stage.each((person, made) for person in stage.crowd[:-8])
+    return stage, [(person, made) for person in stage.crowd[-8:]]
 
 
 @scenario("governance.propose")
 def propose_parameter() -> tuple[Stage, Attempts]:
     stage = Stage()
     made = ProposeMeasure((SetParameter("market_fee", 300),), stage.time_ms + 10**8)
-    stage.each((person, made) for person in stage.crowd[:15] for _ in range(8))
-    return stage, [(stage.crowd[15], made)] * 8
+    stage.each((person, made) for person in stage.crowd[:-8])
+    return stage, [(person, made) for person in stage.crowd[-8:]]
 
 
 @scenario("governance.vote")
@@ -208,7 +209,7 @@ def vote() -> tuple[Stage, Attempts]:
     stage = Stage()
     _rich_treasury(stage)
     found = _measures(stage, *(SpendTreasury(stage.other.address, 1, "m" * 256),) * 8)
-    for person in stage.crowd[1:80]:
+    for person in stage.crowd[:79]:
         stage.all(person, [VoteOnMeasure(measure, True) for measure in found], after_ms=1)
     return stage, [(stage.crowd[80], VoteOnMeasure(measure, True)) for measure in found]
 
@@ -218,7 +219,7 @@ def vote_that_passes() -> tuple[Stage, Attempts]:
     stage = Stage()
     _rich_treasury(stage)
     found = _measures(stage, *(SpendTreasury(stage.other.address, 1, "m" * 256),) * 8)
-    for person in stage.crowd[1:85]:
+    for person in stage.crowd[:84]:
         stage.all(person, [VoteOnMeasure(measure, True) for measure in found], after_ms=1)
     return stage, [(stage.crowd[85], VoteOnMeasure(measure, True)) for measure in found]
 

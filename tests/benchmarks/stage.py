@@ -38,20 +38,22 @@ class OrderedReader(MemoryReader):
 
     def __init__(self, values: dict[bytes, bytes]) -> None:
         super().__init__(values)
-        self.ordered: list[bytes] = []
-        self.stale = True
+        self.ordered: dict[int, list[bytes]] = {}
+        """The keys of each table that was scanned, in order."""
         self.waiting: dict[bytes, bytes | None] = dict(values)
         """What the state root does not know yet."""
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        if self.stale:
-            self.ordered, self.stale = sorted(self.values), False
-        keys = self.ordered
+        keys = self.ordered.get(start[0])
+        if keys is None:
+            keys = self.ordered[start[0]] = sorted(key for key in self.values if key[0] == start[0])
         span = range(bisect.bisect_left(keys, start), bisect.bisect_left(keys, end))
         return ((keys[index], self.values[keys[index]]) for index in (reversed(span) if reverse else span))
 
     def apply(self, changes: dict[bytes, bytes | None]) -> None:
-        self.stale = self.stale or any(value is None or key not in self.values for key, value in changes.items())
+        for key, value in changes.items():
+            if value is None or key not in self.values:
+                self.ordered.pop(key[0], None)
         self.waiting.update(changes)
         super().apply(changes)
 
@@ -61,11 +63,20 @@ class Cost:
     """What one block took, in microseconds of processor time."""
 
     weight: int
-    applied: float
-    """Executing it and working out the state root."""
+    executed: float
+    """Running what is due, the transactions, and the end of the block."""
+    encoded: float
+    """Working out what it changes, as bytes."""
+    rooted: float
+    """Bringing the trie up to date."""
     verified: float
     """Decoding its transactions and verifying their signatures, which other threads do."""
     actions: int
+
+    @property
+    def applied(self) -> float:
+        """Executing it and working out the state root."""
+        return self.executed + self.encoded + self.rooted
 
     @property
     def per_unit(self) -> float:
@@ -75,7 +86,14 @@ class Cost:
 class Stage(Market):
     """A market on a network with as many authorities as there may be, and a crowd: their operators."""
 
-    def __init__(self, parameters: Parameters = WIDE, *, gpus: int = 0, authorities: int = MAXIMUM_AUTHORITIES) -> None:
+    def __init__(
+        self,
+        parameters: Parameters = WIDE,
+        *,
+        gpus: int = 0,
+        authorities: int = MAXIMUM_AUTHORITIES,
+        accounts: int = FILLER,
+    ) -> None:
         self.crowd = [Person(f"crowd {index}") for index in range(authorities)]
         self.provider, self.renter, self.other = Person("provider"), Person("renter"), Person("other")
         members = [
@@ -90,7 +108,7 @@ class Stage(Market):
         )
         Ledger.__init__(self, specification, check=False)
         values = self.reader.values
-        for index in range(FILLER):
+        for index in range(accounts):
             values[ACCOUNTS.key(b"\x00" + sha256(index.to_bytes(4, "big")))] = encode_record(Account(COIN))
         self.reader = OrderedReader(values)
         self.nodes, self.root = MemoryNodes(), None
@@ -151,7 +169,6 @@ class Stage(Market):
             done = update(self.nodes, self.root, self.height, self.reader.waiting)
             self.nodes.apply(done)
             self.root, self.reader.waiting = done.root, {}
-        self.reader.scan(b"", b"\x00")
 
     def measure(self, attempts: Iterable[tuple[Person, Action]], after_ms: int = 1_000) -> Cost:
         """What a block with these actions costs; nothing is kept of it."""
@@ -167,13 +184,17 @@ class Stage(Market):
         verified = time.process_time()
         view = View(self.reader)
         outcome = apply_block(view, context, decoded, {item.envelope for item in decoded})
-        update(self.nodes, self.root, context.height, view.changes())
+        executed = time.process_time()
+        changes = view.changes()
+        encoded = time.process_time()
+        update(self.nodes, self.root, context.height, changes)
         ended = time.process_time()
         gc.enable()
         failed = [(result.error, dict(result.error_data)) for result in outcome.results if not result.succeeded]
         assert not failed, failed[:3]
         actions = sum(len(item.body.actions) for item in decoded)
-        return Cost(outcome.weight, (ended - verified) * 1e6, (verified - began) * 1e6, actions)
+        parts = (executed - verified, encoded - executed, ended - encoded, verified - began)
+        return Cost(outcome.weight, *(part * 1e6 for part in parts), actions)
 
 
 def wordy(name: str) -> Hardware:

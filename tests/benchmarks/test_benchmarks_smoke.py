@@ -46,6 +46,13 @@ def test_the_dearest_actions_are_measured() -> None:
     assert "worst: " in done.stdout
 
 
+def test_growth_is_plotted(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.growth", "--largest=1000", f"--folder={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "<polyline" in (tmp_path / "growth.svg").read_text()
+
+
 def test_every_action_has_its_dearest() -> None:
     known = {action.name for action in ACTIONS.values()}
     assert known - set(SCENARIOS) - NOT_BY_THEMSELVES - NEEDS_A_CANDIDATE == set()
