@@ -15,7 +15,9 @@ from chain.actions.reviews import REVIEWS
 from chain.bank import totals
 from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus
 from chain.clocks import live_instant, read_clocks
+from chain.dispute import DISPUTES
 from chain.escrow import ESCROWS
+from chain.governance import read_agenda
 from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
 from chain.job import HELD, JOBS, OVER, Job, JobStatus
@@ -115,6 +117,11 @@ def deadlines(view: View) -> Iterator[Deadline]:
         yield Clock.BLOCK, unbonding.due_ms, Subject.UNBONDING, key
     for key, proposal in PROPOSALS.scan(view):
         yield Clock.BLOCK, proposal.expires_ms, Subject.PROPOSAL, key
+    for key, dispute in DISPUTES.scan(view):
+        due = dispute.deadline_live_ms if dispute.forget_live_ms is None else dispute.forget_live_ms
+        yield Clock.LIVE, due, Subject.DISPUTE, key
+    for entry in read_agenda(view).open:
+        yield Clock.BLOCK, entry.expires_ms, Subject.MEASURE, entry.measure
     for key, request in REQUESTS.scan(view):
         yield Clock.BLOCK, request.expires_ms, Subject.REQUEST, key
     for key, bid in BIDS.scan(view):
