@@ -25,25 +25,39 @@ class Reader(Protocol):
 
 
 class MemoryReader:
-    """A reader over a dictionary: genesis states, tests and proofs that the state adds up."""
+    """A reader over a dictionary: genesis states, tests and proofs that the state adds up.
+
+    Whoever takes keys out of `values` or puts keys in, rather than calling `apply`, must do so before the first scan or
+    change their number.
+    """
 
     def __init__(self, values: dict[bytes, bytes] | None = None) -> None:
         self.values: dict[bytes, bytes] = {} if values is None else values
+        self._keys: list[bytes] = []
+        """The keys in order, or another number of them if they are not known."""
 
     def get(self, key: bytes) -> bytes | None:
         return self.values.get(key)
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        keys = sorted((key for key in self.values if start <= key < end), reverse=reverse)
-        return ((key, self.values[key]) for key in keys)
+        if len(self._keys) != len(self.values):
+            self._keys = sorted(self.values)
+        keys = self._keys[bisect.bisect_left(self._keys, start) : bisect.bisect_left(self._keys, end)]
+        return ((key, self.values[key]) for key in (reversed(keys) if reverse else keys))
 
     def apply(self, changes: dict[bytes, bytes | None]) -> None:
         """Write the net effect of a view."""
+        known = len(self._keys) == len(self.values)
         for key, value in changes.items():
+            if (value is None) == (key in self.values) and known:
+                place = bisect.bisect_left(self._keys, key)
+                self._keys[place : place + (value is None)] = () if value is None else (key,)
             if value is None:
                 self.values.pop(key, None)
             else:
                 self.values[key] = value
+        if not known:
+            self._keys = []
 
 
 class View:
