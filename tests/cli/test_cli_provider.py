@@ -25,8 +25,8 @@ class TestRegister:
         assert commitment["txid"] != made["txid"]
         assert commitment["height"] < made["height"]
         assert commitment["events"][0]["kind"] == "gpu.hardware_committed"
-        (deposit,) = [each["amounts"][0]["value"] for each in made["events"] if each["kind"] == "deposit.taken"]
-        spent = int(made["fee"]) + int(commitment["fee"]) + int(deposit)
+        held = [int(each["amounts"][0]["value"]) for each in made["events"] if each["kind"] == "deposit.taken"]
+        spent = int(made["fee"]) + int(commitment["fee"]) + sum(held)
         assert balance(market, "provider") == before - spent
         found = market.ok("blockchain", "transaction", commitment["txid"])["transaction"]
         assert [action["action"] for action in found["actions"]] == ["gpu.commit_hardware"]
