@@ -9,7 +9,7 @@ from node.config import Configuration, LogSettings, NetworkSettings, RpcSettings
 from node.consensus.timing import Timing
 from tests.e2e.support import Network, NodeProcess, wait_until
 from tests.ledger import Person
-from tests.nodes import Layout, lay_out
+from tests.nodes import lay_out
 
 BASE_PORT = 21_000
 """Apart from the ports that tests take, so that both can run at a time."""
@@ -25,7 +25,7 @@ def make(folder: Path, authorities: int, people: Sequence[Person] = ()) -> Netwo
         for index, configuration in enumerate(layout.configurations)
     }
     moved = [_moved(configuration, places, index) for index, configuration in enumerate(layout.configurations)]
-    return Network(Layout(layout.folder, layout.specification, tuple(moved)))
+    return Network(replace(layout, configurations=tuple(moved)))
 
 
 def _moved(
