@@ -3,8 +3,8 @@
 The same name appears in a transaction's result, in the RPC error and in the CLI's message. An action family
 declares its own leaves beside its code; what is here is shared by several. Codes are never reused: 10xx encoding
 and transactions, 11xx accounts and funds, 12xx staking, 13xx gpus, 14xx bookings, 15xx jobs, 16xx reviews,
-17xx multisig, 19xx blocks and certificates, 205x and 206x governance and authorities, 21xx evidence, 22xx requests and
-bids. The node adds its own in the rest of 20xx and from 23xx.
+17xx multisig, 18xx disputes, 19xx blocks and certificates, 205x and 206x governance and authorities, 21xx evidence,
+22xx requests and bids. The node adds its own in the rest of 20xx and from 23xx.
 """
 
 import re
