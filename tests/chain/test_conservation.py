@@ -28,7 +28,7 @@ from chain.trades import TRADES
 from chain.transaction import Transaction
 from chain.transition import apply_block
 from tests.conftest import EXTENDED
-from tests.economy.choices import FAMILIES
+from tests.economy.attempts import FAMILIES
 from tests.economy.world import FORGETFUL, Economy, run
 from tests.ledger import Ledger
 

@@ -19,7 +19,7 @@ from chain.reputation import COUNTERS, REPUTATIONS, Reputation, note_dispute_los
 from chain.result import Event
 from chain.schema import COIN, U64
 from chain.state.view import MemoryReader, View
-from tests.economy.choices import BOOKING_FAMILIES
+from tests.economy.attempts import BOOKING_FAMILIES
 from tests.economy.world import PARAMETERS, Economy, run
 from tests.ledger import Person
 from tests.market import PRICE, Market, altered, hardware, terms

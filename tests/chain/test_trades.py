@@ -19,7 +19,7 @@ from chain.job import Unit
 from chain.schedule import DUE, Subject
 from chain.schema import COIN, U64
 from chain.trades import DAY_MS, HOUR_MS, MIXED, TRADES, Trades, expires_ms, price_step, split_key, trade_key
-from tests.economy.choices import BOOKING_FAMILIES
+from tests.economy.attempts import BOOKING_FAMILIES
 from tests.economy.world import run
 from tests.ledger import GENESIS_TIME_MS, subject
 from tests.market import PRICE, SALT, TIGHT, Market, altered, clog, hardware, terms

@@ -7,6 +7,7 @@ balance is compared after each block. How to run one by hand is in `__main__.py`
 import hashlib
 import json
 import random
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,9 @@ from chain.schema import COIN
 from chain.transaction import Transaction
 from chain.transition import BlockOutcome, apply_block
 from genesis.specification import from_file, to_file
-from tests.economy.choices import Attempted, Choices
+from tests.council import Officer
+from tests.economy.attempts import FAMILIES, Attempts
+from tests.economy.choices import Attempted
 from tests.economy.compare import compare
 from tests.economy.model import Model
 from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification
@@ -37,6 +40,7 @@ PARAMETERS = Parameters(
     market_fee_staker_share=2_222,
     release_charge=137,
     review_window_seconds=3_600,
+    authority_minimum_stake=0,
 )
 FORGETFUL = replace(PARAMETERS, review_window_seconds=240, review_retention_seconds=500)
 """So that what is over leaves the state while the economy goes on."""
@@ -52,22 +56,30 @@ class Economy:
         *,
         parameters: Parameters = PARAMETERS,
         wealth: int | None = None,
-        families: tuple[str, ...] = (),
+        families: Collection[str] = FAMILIES,
     ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         wealth = wealth or self.rng.choice((50, 400, 3_000)) * COIN
-        self.people = [Person(name) for name in ("ada", "ben", "cleo", "dan")]
-        specification = make_specification(self.people, balance=wealth, stake=wealth // 5, parameters=parameters)
+        council = [Officer(str(index)) for index in range(4)]
+        busy = [Person("ada"), Person("ben"), *council[2:]]
+        self.people = [*busy, *council[:2]]
+        specification = make_specification(
+            self.people,
+            balance=wealth,
+            stake=wealth // 5,
+            parameters=parameters,
+            authorities=[officer.authority for officer in council],
+        )
         self.ledger = Ledger(specification, check=False)
-        balances = {authority.operator: 0 for authority in specification.authorities}
-        balances |= {owner.address: owner.balance for owner in specification.allocations}
+        balances = {owner.address: owner.balance for owner in specification.allocations}
         stakes = {owner.address: owner.stake for owner in specification.allocations if owner.stake}
         self.model = Model(parameters, balances, stakes)
         self.model.found_epoch()
         self.spare_keys = [PrivateKey(sha256(f"spare {index}".encode())) for index in range(12)]
         keys, chain_id = self.spare_keys, self.ledger.chain_id
-        self.choices = Choices(self.rng, self.model, self.people, keys, chain_id, families)
+        chosen = {family: often for family, often in FAMILIES.items() if family in families}
+        self.choices = Attempts(self.rng, self.model, busy, council, keys, chain_id, chosen)
         self.digest = hashlib.sha256()
         self.all_changes: list[dict[bytes, bytes | None]] = []
         self.history: list[tuple[BlockContext, list[Transaction], BlockOutcome]] = []
@@ -103,7 +115,7 @@ class Economy:
         owners = [person.address for person in self.people[:2]]
         offers = [terms(price) for price in (COIN, 3_599, 2 * COIN + 1)]
         listings = [(owner, f"device {index}", offers[index // 2]) for index, owner in enumerate(owners * 3)]
-        club = CreateMultisig(2, tuple(sorted(person.address for person in self.people[1:])))
+        club = CreateMultisig(2, tuple(sorted(person.address for person in self.people[1:4])))
         self.begin(1_000)
         for owner, name, _ in listings:
             self.add((owner, commitment(owner, name)[0]))

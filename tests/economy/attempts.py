@@ -1,0 +1,24 @@
+"""Everything that can be attempted: every family in one generator."""
+
+from tests.economy.choices_accounts import AccountChoices
+from tests.economy.choices_jobs import JobChoices
+
+FAMILIES = {
+    "account": 2,
+    "stake": 1,
+    "reward": 1,
+    "listing": 3,
+    "chore": 2,
+    "reserve": 6,
+    "booking": 8,
+    "job": 2,
+    "work": 4,
+    "review": 1,
+    "multisig": 2,
+}
+"""How often each is tried, against the others."""
+BOOKING_FAMILIES = ("account", "stake", "listing", "chore", "reserve", "booking")
+
+
+class Attempts(JobChoices, AccountChoices):
+    """Draws attempts of every family."""
