@@ -396,6 +396,17 @@ class TestPast:
             assert (found.epoch, found.size) == (epoch, size)
 
 
+def test_an_epoch_ends_with_stakers_then_measures_then_the_set() -> None:
+    council = Council(4)
+    new = council.outsiders[0]
+    council.enact(new.addition)
+    council.do(new, new.ready(council.chain_id, council.epoch))
+    council.enact(SetParameter("market_fee", 300))
+    turn = [event.kind for event in council.system_events]
+    assert new.address in council.operators
+    assert turn.index("stake.rewards_shared") < turn.index("governance.executed") < turn.index("authority.entered")
+
+
 class TestStake:
     def test_operators_keep_the_minimum(self) -> None:
         council = Council(2)
