@@ -123,8 +123,8 @@ def _price(base_units: str | None) -> str:
 def pricing(app: Application, model: str | None, days: int, past_days: int, limit: int, cursor: str | None) -> None:
     """Show what a model costs and what to ask for it [all models].
 
-    The recommended price is the middle of what was paid, weighted by market fee, or without trades the median of the
-    listings. * and ? match as in file names, _ stands for a space.
+    The recommended price is the middle of what was paid, weighted by market fee, or until an hour was sold the median
+    of the listings. * and ? match as in file names, _ stands for a space.
     """
     named = model.replace("_", "?") if model else None
     view = app.call("market.pricing", model=named, days=days, past_days=past_days, limit=limit, cursor=cursor)

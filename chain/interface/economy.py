@@ -219,7 +219,7 @@ class PricingView:
     mean_price: AmountText | None
     recommended: AmountText | None
     basis: Literal["trades", "listings", "none"]
-    """What is recommended: the middle price of the trades, or without trades the median of the listings."""
+    """What is recommended: the middle price of the trades; until an hour was sold the median of the listings."""
 
 
 @dataclass(frozen=True, slots=True)

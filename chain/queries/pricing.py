@@ -17,6 +17,9 @@ MAXIMUM_CALENDARS = 1_000
 """GPUs whose calendars one answer looks at."""
 MAXIMUM_INTERVALS = 20_000
 """Entries of calendars that one answer looks at."""
+SAMPLE_MS = HOUR_MS
+"""GPU time that must have been sold before its price outweighs the listings: what an hour of a short job would cost
+says little."""
 Basis = Literal["trades", "listings", "none"]
 
 
@@ -57,7 +60,7 @@ class Pricing:
     """Over the past days."""
     recommended: int | None
     basis: Basis
-    """What is recommended is the middle of the trades, or without trades the median of the listings."""
+    """What is recommended is the middle of the trades, or until an hour was sold the median of the listings."""
 
 
 def sold(trades: Iterable[tuple[bytes, Trades]]) -> Sold:
@@ -136,7 +139,7 @@ def pricing(
     today = time_ms // DAY_MS
     past = sold(trades_of(view, model, today - past_days, today + 1))
     past_ms = time_ms - max(0, today - past_days) * DAY_MS
-    basis: Basis = "listings" if median is not None else "none"
+    recommended, basis = _recommendation(past, median)
     return Pricing(
         model=model,
         listed=listed,
@@ -148,9 +151,16 @@ def pricing(
         booked_share=share(taken_ms, calendars * coming_days * DAY_MS),
         sold_share=share(past.gpu_ms, listed * past_ms),
         sold=past,
-        recommended=median if past.middle_price is None else past.middle_price,
-        basis=basis if past.middle_price is None else "trades",
+        recommended=recommended,
+        basis=basis,
     )
+
+
+def _recommendation(past: Sold, median: int | None) -> tuple[int | None, Basis]:
+    """What to ask for a GPU of a model, and what that is based on."""
+    if past.middle_price is not None and (past.gpu_ms >= SAMPLE_MS or median is None):
+        return past.middle_price, "trades"
+    return median, "none" if median is None else "listings"
 
 
 def sold_by_day(trades: Iterable[tuple[bytes, Trades]]) -> dict[int, Sold]:

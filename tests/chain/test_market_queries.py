@@ -190,6 +190,18 @@ class TestPricing:
         past_ms = market.time_ms - (DAY - 30) * DAY_MS
         assert found.sold_share == 2 * HOUR_MS * 10_000 // past_ms
 
+    @pytest.mark.parametrize(("gpu_ms", "price", "basis"), [(HOUR_MS - 1, 2, "listings"), (HOUR_MS, 8, "trades")])
+    def test_what_was_sold_for_less_than_an_hour_does_not_outweigh_the_listings(
+        self, gpu_ms: int, price: int, basis: str
+    ) -> None:
+        market = Market(gpus=0)
+        market.register("a", terms(2 * COIN))
+        view = market.view
+        TRADES.put(view, *trade(8 * COIN, gpu_ms))
+        market.reader.apply(view.changes())
+        found = figures(market)
+        assert (found.recommended, found.basis) == (price * COIN, basis)
+
     def test_trades_count_for_the_days_asked_for(self) -> None:
         market = Market()
         view = market.view

@@ -52,12 +52,10 @@ def test_offers(market: Shell, register: Register) -> None:
 
 def test_pricing(market: Shell, dealt: tuple[str, str]) -> None:
     (found,) = market.ok("marketplace", "pricing", "dealt_card")["items"]
-    assert (found["model"], found["median"], found["basis"]) == ("Dealt Card", str(36 * COIN), "trades")
-    assert found["deals"] == 1
-    assert abs(int(found["recommended"]) - 36 * COIN) < COIN // 100
+    assert (found["model"], found["median"], found["basis"]) == ("Dealt Card", str(36 * COIN), "listings")
+    assert (found["deals"], found["recommended"]) == (1, str(36 * COIN))
     assert len(market.ok("marketplace", "pricing")["items"]) >= 1
     shown = market("marketplace", "pricing", "Dealt*").out
-    assert "1 deal" in shown
     assert "recommended" in shown
     assert "listings" in market("marketplace", "pricing").out
     assert market("marketplace", "pricing", "nothing").out == "No such model is or was on the market.\n"

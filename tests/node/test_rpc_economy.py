@@ -136,8 +136,8 @@ async def test_pricing_by_model(shop: Shop) -> None:
     await shop.closed_booking(gpu)
     await shop.reserve(gpu, seconds=86_400)
     (rtx,) = (await shop.call("market.pricing", model="rtx*", days=1))["items"]
-    assert (rtx["basis"], rtx["deals"], rtx["calendars"], rtx["booked_share"]) == ("trades", 1, 2, 5_000)
-    assert abs(int(rtx["recommended"]) - 2 * COIN) < COIN // 1_000
+    assert (rtx["basis"], rtx["deals"], rtx["calendars"], rtx["booked_share"]) == ("listings", 1, 2, 5_000)
+    assert rtx["recommended"] == str(2 * COIN)
     assert (await shop.call("market.pricing", model="none"))["items"] == []
     page = await shop.call("market.pricing", limit=1)
     assert [item["model"] for item in page["items"]] == ["H100"]
@@ -151,6 +151,7 @@ async def test_a_model_that_is_not_listed_any_more_keeps_its_price_for_a_while(s
     await shop.do(PROVIDER, RetireGpu(bytes.fromhex(gpu)))
     (found,) = (await shop.call("market.pricing"))["items"]
     assert (found["listed"], found["median"], found["basis"]) == (0, None, "trades")
+    assert abs(int(found["recommended"]) - 2 * COIN) < COIN // 1_000
 
 
 async def test_stats(shop: Shop) -> None:
