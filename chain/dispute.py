@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Annotated
 
-from chain import booking as bookings
-from chain import deposit, stake
+from chain import booking_life, deposit, stake
 from chain import job as jobs
 from chain.action import Clock, Context
 from chain.authorities import read_authorities
-from chain.booking import Booking, BookingStatus
+from chain.booking import Booking, BookingStatus, earned_until, matured, read_booking, released_gross
 from chain.certificate import MAXIMUM_AUTHORITIES, quorum
 from chain.errors import NotFound
 from chain.escrow import escrow_of
@@ -221,13 +220,12 @@ def matter_of_booking(context: Context, booking_id: bytes, booking: Booking, ope
     """
     earned = booking.gross
     if booking.status is BookingStatus.ACTIVE and opener == booking.renter:
-        offline = bookings.gpu_is_offline(context, booking)
-        earned = bookings.released_gross(booking, context.time_ms, offline)
+        offline = booking_life.gpu_is_offline(context, booking)
+        earned = released_gross(booking, context.time_ms, offline)
     elif booking.status is BookingStatus.ACTIVE:
-        earned = bookings.earned_until(booking, context.time_ms)
+        earned = earned_until(booking, context.time_ms)
     window_live_ms = booking.payment_live_ms or context.live_ms + booking.window_seconds * 1_000
-    matured = bookings.matured(context.view, booking, context.live_ms)
-    paid = max(escrow_of(context.view, booking_id).gross, matured)
+    paid = max(escrow_of(context.view, booking_id).gross, matured(context.view, booking, context.live_ms))
     return Matter(
         DisputeKind.BOOKING,
         booking.renter,
@@ -302,8 +300,8 @@ def open_dispute(context: Context, dispute: Dispute) -> None:
     schedule(context, Clock.LIVE, dispute.deadline_live_ms, Subject.DISPUTE, dispute_id)
     match dispute.kind:
         case DisputeKind.BOOKING:
-            booking = bookings.read_booking(context.view, subject)
-            bookings.freeze(context, subject, booking, dispute_id, dispute.earned)
+            booking = read_booking(context.view, subject)
+            booking_life.freeze(context, subject, booking, dispute_id, dispute.earned)
         case DisputeKind.JOB:
             jobs.freeze(context, subject, jobs.read_job(context.view, subject), dispute_id)
         case DisputeKind.GPU:
@@ -426,7 +424,7 @@ def _decide(context: Context, dispute_id: bytes, dispute: Dispute) -> Dispute:
         note_dispute_lost(context.view, done.provider, _hardware(context.view, done))
     match done.kind:
         case DisputeKind.BOOKING:
-            slashed = bookings.resolve(context, done.subject, done.gross, done.slashed)
+            slashed = booking_life.resolve(context, done.subject, done.gross, done.slashed)
         case DisputeKind.JOB:
             slashed = jobs.resolve(context, done.subject, done.gross, done.slashed)
         case DisputeKind.GPU:
@@ -474,7 +472,7 @@ def _hardware(view: View, dispute: Dispute) -> tuple[bytes, ...]:
     """The devices that a dispute is about."""
     match dispute.kind:
         case DisputeKind.BOOKING:
-            gpus = bookings.read_booking(view, dispute.subject).gpus
+            gpus = read_booking(view, dispute.subject).gpus
         case DisputeKind.JOB:
             claim = jobs.read_job(view, dispute.subject).claim
             gpus = () if claim is None or claim.gpu is None else (claim.gpu,)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from chain.action import DEPOSIT_COUNTS, DUE_HANDLERS, INVARIANTS, Clock
 from chain.bank import ACCOUNTS, totals
-from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, leaves_live_ms, matured
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, matured
+from chain.booking_life import leaves_live_ms
 from chain.clocks import live_instant, read_clocks
 from chain.crypto.address import key_address
 from chain.errors import LedgerError

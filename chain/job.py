@@ -13,8 +13,9 @@ from typing import Annotated
 
 from chain import deposit, escrow, reputation, stake
 from chain.action import DUE_HANDLERS, Clock, Context
-from chain.booking import BookingStatus, enter_job, leave_job
-from chain.booking import update as update_booking
+from chain.booking import BookingStatus
+from chain.booking_life import enter_job, leave_job
+from chain.booking_life import update as update_booking
 from chain.clocks import block_instant, live_instant
 from chain.crypto.hashing import tagged_hash
 from chain.errors import NotFound

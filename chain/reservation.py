@@ -8,16 +8,8 @@ from dataclasses import dataclass, replace
 from chain import deposit, escrow, stake
 from chain.action import Clock, Context
 from chain.bank import checked, require_funds
-from chain.booking import (
-    BOOKINGS,
-    Booking,
-    BookingStatus,
-    collateral_of,
-    cost_of,
-    current_booking,
-    storage_deposit,
-    subjects,
-)
+from chain.booking import BOOKINGS, Booking, BookingStatus, collateral_of, cost_of, storage_deposit, subjects
+from chain.booking_life import current_booking
 from chain.errors import LedgerError
 from chain.inventory import Gpu, GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
 from chain.schedule import Subject, schedule

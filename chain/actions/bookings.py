@@ -12,19 +12,21 @@ from chain.booking import (
     MAXIMUM_SEGMENTS,
     Booking,
     BookingStatus,
+    collateral_of,
+    cost_of,
+    released_gross,
+    subjects,
+)
+from chain.booking_life import (
     advance,
     cancel,
     close,
-    collateral_of,
-    cost_of,
     current_booking,
     end,
     extend,
     gpu_is_offline,
     pay_matured,
     provider_cancel,
-    released_gross,
-    subjects,
 )
 from chain.crypto.hashing import sha256
 from chain.deposit import held_in

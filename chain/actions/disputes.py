@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar
 
 from chain.action import Action, Clock, Context, Family
 from chain.bank import require_funds
-from chain.booking import BOOKINGS, BookingStatus, current_booking
+from chain.booking import BOOKINGS, BookingStatus
+from chain.booking_life import current_booking
 from chain.crypto.hashing import sha256
 from chain.dispute import (
     DISPUTES,

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 from chain import stake
 from chain.action import Action, Clock, Context, Family
 from chain.bank import checked, require_funds
-from chain.booking import BookingStatus, collateral_of, current_booking
+from chain.booking import BookingStatus, collateral_of
+from chain.booking_life import current_booking
 from chain.deposit import held_in
 from chain.errors import InvalidField, LedgerError, NotAuthorized
 from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant

@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 
 from chain.action import Action, Clock, Context, Family
 from chain.bank import require_funds
-from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus, current_booking, leaves_live_ms
+from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus
+from chain.booking_life import current_booking, leaves_live_ms
 from chain.crypto.hashing import sha256
 from chain.deposit import give_back, held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound

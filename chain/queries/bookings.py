@@ -2,15 +2,8 @@
 
 from dataclasses import dataclass
 
-from chain.booking import (
-    Booking,
-    BookingStatus,
-    current_booking,
-    earned_until,
-    gpu_is_offline,
-    leaving_charge,
-    released_gross,
-)
+from chain.booking import Booking, BookingStatus, earned_until, leaving_charge, released_gross
+from chain.booking_life import current_booking, gpu_is_offline
 from chain.escrow import Escrow, escrow_of
 from chain.queries.present import present
 from chain.state.view import View

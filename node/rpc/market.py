@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from chain import interface as api
 from chain.bank import totals
-from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, has_left
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking
+from chain.booking_life import has_left
 from chain.inventory import GPUS, Gpu, GpuStatus
 from chain.job import JOBS, OVER, Job
 from chain.queries.bookings import booking_now
