@@ -17,13 +17,15 @@ from chain.dispute import (
     DisputeKind,
     DisputeStatus,
     Fault,
+    held,
+)
+from chain.dispute_life import (
     Matter,
     advance,
     answer,
     cast,
     current_dispute,
     draft,
-    held,
     matter_of_booking,
     matter_of_gpu,
     matter_of_job,

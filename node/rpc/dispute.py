@@ -3,7 +3,8 @@
 from chain import interface as api
 from chain.action import Action
 from chain.actions.disputes import ChallengeHardware, OpenDispute, RespondToDispute
-from chain.dispute import DISPUTES, PENDING, Dispute, DisputeStatus, current_dispute
+from chain.dispute import DISPUTES, PENDING, Dispute, DisputeStatus
+from chain.dispute_life import current_dispute
 from node.rpc.account import Places
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
