@@ -1,4 +1,4 @@
-"""The life of a booking: how time and people move it from one status to the next, with the money that this moves.
+"""The life of a booking: how time and people move it from one status to the next, and what money this moves.
 
 `current_booking` brings a booking up to date from the clocks alone, so an action on an overdue booking and the due
 queue always agree. What a step pays is worked out in `booking.py`; who may take it is for `actions/bookings.py`. A

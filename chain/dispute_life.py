@@ -7,8 +7,7 @@ parties vote. What the ballots come to is worked out in `dispute.py`; here the m
 
 from dataclasses import dataclass, replace
 
-from chain import booking_life, deposit, stake
-from chain import job as jobs
+from chain import booking_life, deposit, job_life, stake
 from chain.action import Clock, Context
 from chain.authorities import read_authorities
 from chain.booking import Booking, BookingStatus, earned_until, matured, read_booking, released_gross
@@ -27,7 +26,7 @@ from chain.dispute import (
 )
 from chain.escrow import escrow_of
 from chain.inventory import GPUS, GpuStatus, hardware_of, read_gpu, retire_if_idle
-from chain.job import Job
+from chain.job import Job, delivered_gross, read_job
 from chain.maintenance import retire
 from chain.parameters import Parameters
 from chain.reputation import note_dispute_lost
@@ -94,7 +93,7 @@ def matter_of_job(view: View, job_id: bytes, job: Job) -> Matter:
         DisputeKind.JOB,
         job.renter,
         provider,
-        jobs.delivered_gross(job),
+        delivered_gross(job),
         paid,
         collateral,
         window_live_ms=job.acceptance_live_ms or 0,
@@ -151,7 +150,7 @@ def open_dispute(context: Context, dispute: Dispute) -> None:
             booking = read_booking(context.view, subject)
             booking_life.freeze(context, subject, booking, dispute_id, dispute.earned)
         case DisputeKind.JOB:
-            jobs.freeze(context, subject, jobs.read_job(context.view, subject), dispute_id)
+            job_life.freeze(context, subject, read_job(context.view, subject), dispute_id)
         case DisputeKind.GPU:
             GPUS.put(context.view, subject, replace(read_gpu(context.view, subject), challenge=dispute_id))
     context.emit(
@@ -229,7 +228,7 @@ def _decide(context: Context, dispute_id: bytes, dispute: Dispute) -> Dispute:
         case DisputeKind.BOOKING:
             slashed = booking_life.resolve(context, done.subject, done.gross, done.slashed)
         case DisputeKind.JOB:
-            slashed = jobs.resolve(context, done.subject, done.gross, done.slashed)
+            slashed = job_life.resolve(context, done.subject, done.gross, done.slashed)
         case DisputeKind.GPU:
             slashed = _end_challenge(context, done)
     done = replace(done, slashed=slashed)
@@ -280,7 +279,7 @@ def _hardware(view: View, dispute: Dispute) -> tuple[bytes, ...]:
         case DisputeKind.BOOKING:
             gpus = read_booking(view, dispute.subject).gpus
         case DisputeKind.JOB:
-            claim = jobs.read_job(view, dispute.subject).claim
+            claim = read_job(view, dispute.subject).claim
             gpus = () if claim is None or claim.gpu is None else (claim.gpu,)
         case DisputeKind.GPU:
             gpus = (dispute.subject,)

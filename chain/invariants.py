@@ -17,7 +17,7 @@ from chain.escrow import ESCROWS, escrow_of
 from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
 from chain.job import HELD, JOBS, OVER, JobStatus
-from chain.job import leaves_live_ms as job_leaves_live_ms
+from chain.job_life import leaves_live_ms as job_leaves_live_ms
 from chain.keys import ALIASES, KEYS
 from chain.maintenance import MAINTENANCE
 from chain.request import REQUESTS

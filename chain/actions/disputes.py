@@ -35,7 +35,8 @@ from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import escrow_of
 from chain.invariants import require
 from chain.inventory import GPUS, current_gpu
-from chain.job import JOBS, JobStatus, current_job
+from chain.job import JOBS, JobStatus
+from chain.job_life import current_job
 from chain.schedule import Subject, is_scheduled
 from chain.schema import BasisPoints, Hash, String, record
 from chain.state.view import View

@@ -22,6 +22,11 @@ from chain.job import (
     JobStatus,
     Receipt,
     Unit,
+    receipt_hash,
+    storage_deposit,
+    subjects,
+)
+from chain.job_life import (
     accept_delivery,
     accept_interim,
     advance,
@@ -30,10 +35,7 @@ from chain.job import (
     deliver,
     end_attempt,
     enter,
-    receipt_hash,
     start_work,
-    storage_deposit,
-    subjects,
     unschedule_job,
 )
 from chain.schedule import Subject, schedule

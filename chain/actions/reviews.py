@@ -17,8 +17,9 @@ from chain.escrow import ESCROWS
 from chain.governance import GovernedAction
 from chain.invariants import require
 from chain.inventory import hardware_of
-from chain.job import JOBS, JobStatus, current_job
-from chain.job import leaves_live_ms as job_leaves_live_ms
+from chain.job import JOBS, JobStatus
+from chain.job_life import current_job
+from chain.job_life import leaves_live_ms as job_leaves_live_ms
 from chain.reputation import count_rating
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import (

@@ -6,7 +6,8 @@ from typing import Literal
 from chain.action import Context
 from chain.booking import Booking, BookingStatus, Extension
 from chain.escrow import Escrow, escrow_of
-from chain.job import HELD, Job, JobStatus, current_job
+from chain.job import HELD, Job, JobStatus
+from chain.job_life import current_job
 from chain.queries.bookings import BookingNow
 from chain.trades import HOUR_MS
 

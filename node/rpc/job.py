@@ -4,7 +4,8 @@ from chain import interface as api
 from chain.actions.jobs import AddReceipt
 from chain.errors import NotFound
 from chain.escrow import ESCROWS
-from chain.job import JOBS, OVER, Job, Receipt, current_job, has_left, receipt_hash
+from chain.job import JOBS, OVER, Job, Receipt, receipt_hash
+from chain.job_life import current_job, has_left
 from node.rpc.account import Places, concerning
 from node.rpc.chain import require_header
 from node.rpc.context import Read
