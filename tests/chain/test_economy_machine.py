@@ -100,6 +100,18 @@ class Machine(RuleBasedStateMachine):
         self.step("review", seed)
 
     @rule(seed=SEEDS)
+    def request(self, seed: int) -> None:
+        self.step("request", seed)
+
+    @rule(seed=SEEDS)
+    def bid(self, seed: int) -> None:
+        self.step("bid", seed)
+
+    @rule(seed=SEEDS)
+    def bid_again(self, seed: int) -> None:
+        self.step("bid", seed)
+
+    @rule(seed=SEEDS)
     def multisig(self, seed: int) -> None:
         self.step("multisig", seed)
 

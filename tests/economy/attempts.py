@@ -2,6 +2,7 @@
 
 from tests.economy.choices_accounts import AccountChoices
 from tests.economy.choices_jobs import JobChoices
+from tests.economy.choices_requests import RequestChoices
 
 FAMILIES = {
     "account": 2,
@@ -14,11 +15,13 @@ FAMILIES = {
     "job": 2,
     "work": 4,
     "review": 1,
+    "request": 1,
+    "bid": 5,
     "multisig": 2,
 }
 """How often each is tried, against the others."""
 BOOKING_FAMILIES = ("account", "stake", "listing", "chore", "reserve", "booking")
 
 
-class Attempts(JobChoices, AccountChoices):
+class Attempts(JobChoices, RequestChoices, AccountChoices):
     """Draws attempts of every family."""

@@ -200,38 +200,21 @@ class Bookings(Gpus):
         seconds: int,
         rate: int,
         most: int,
+        returned: int = 0,
     ) -> str | None:
-        """Reserve GPUs at a rate for all of them together."""
-        if not all(self.listed(gpu) for gpu in chosen):
-            return "not_found"
+        """Reserve GPUs at a rate for all of them together, for a renter who first gets so much back."""
+        if error := self.bookable(chosen, versions, start, seconds, rate, most):
+            return error
         gpus = [self.gpus[gpu] for gpu in chosen]
-        for gpu, version in zip(gpus, versions, strict=True):
-            if gpu.owner != gpus[0].owner:
-                return "different_providers"
-            if gpu.offline or gpu.retiring:
-                return "gpu_unavailable"
-            if version != gpu.offer.version:
-                return "terms_moved"
-        start = start or self.now
-        end = start + seconds * 1_000
         offers = [gpu.offer for gpu in gpus]
         limits = self.parameters
-        horizon = min(limits.booking_horizon_seconds, *(offer.horizon_seconds for offer in offers))
-        shortest = max(limits.booking_minimum_seconds, *(offer.minimum_seconds for offer in offers))
-        longest = min(limits.booking_maximum_seconds, *(offer.maximum_seconds for offer in offers))
-        if not self.now <= start <= self.now + horizon * 1_000 or not shortest <= seconds <= longest:
-            return "booking_time_refused"
+        start = start or self.now
+        end = start + seconds * 1_000
         cost = ceil(Fraction(rate * seconds, 3_600))
-        if max(rate, cost) > MOST:
-            return "amount_overflow"
-        if cost > most:
-            return "terms_moved"
-        if self.taken(chosen, start, end):
-            return "booking_conflict"
         if gpus[0].owner == renter:
             return "own_gpu"
         deposit = self.price(booking_bytes(len(gpus)))
-        if self.has(renter) < cost + deposit:
+        if self.has(renter) + returned < cost + deposit:
             return "insufficient_funds"
         part = min(ceil(Fraction(cost, 10)), limits.collateral_per_gpu * len(gpus))
         if self.free(gpus[0].owner) < part:
@@ -253,6 +236,35 @@ class Bookings(Gpus):
             share=max(offer.cancellation_share for offer in offers),
         )
         return None
+
+    def bookable(
+        self, chosen: tuple[bytes, ...], versions: Sequence[int], start: int, seconds: int, rate: int, most: int
+    ) -> str | None:
+        """Why GPUs, terms and calendars do not allow a booking, whoever it is for."""
+        if not all(self.listed(gpu) for gpu in chosen):
+            return "not_found"
+        gpus = [self.gpus[gpu] for gpu in chosen]
+        for gpu, version in zip(gpus, versions, strict=True):
+            if gpu.owner != gpus[0].owner:
+                return "different_providers"
+            if gpu.offline or gpu.retiring:
+                return "gpu_unavailable"
+            if version != gpu.offer.version:
+                return "terms_moved"
+        start = start or self.now
+        offers = [gpu.offer for gpu in gpus]
+        limits = self.parameters
+        horizon = min(limits.booking_horizon_seconds, *(offer.horizon_seconds for offer in offers))
+        shortest = max(limits.booking_minimum_seconds, *(offer.minimum_seconds for offer in offers))
+        longest = min(limits.booking_maximum_seconds, *(offer.maximum_seconds for offer in offers))
+        if not self.now <= start <= self.now + horizon * 1_000 or not shortest <= seconds <= longest:
+            return "booking_time_refused"
+        cost = ceil(Fraction(rate * seconds, 3_600))
+        if max(rate, cost) > MOST:
+            return "amount_overflow"
+        if cost > most:
+            return "terms_moved"
+        return "booking_conflict" if self.taken(chosen, start, start + seconds * 1_000) else None
 
     def do_booking_extend(self, sender: bytes, action: Extend) -> str | None:
         if error := self.found(sender, action.booking, "renter", "reserved", "active"):

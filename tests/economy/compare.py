@@ -14,6 +14,7 @@ from chain.invariants import check_all
 from chain.inventory import GPUS, INTERVALS
 from chain.job import JOBS
 from chain.keys import ALIASES, KEYS
+from chain.request import BIDS, REQUESTS
 from chain.rewards import settled
 from chain.stake import STAKES
 from chain.state.view import View
@@ -57,6 +58,7 @@ def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield "unbonding", model.unbonding, unbonding
     yield from market(model, view)
     yield from work(model, view)
+    yield from demand(model, view)
     yield from clubs(model, view)
 
 
@@ -100,6 +102,32 @@ def work(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield "paid for jobs", told_paid, found
     reviews = {key: (item.author, item.provider, item.rating, item.paid) for key, item in REVIEWS.scan(view)}
     yield "reviews", {k: (r.author, r.provider, r.rating, r.paid) for k, r in model.reviews.items()}, reviews
+
+
+def demand(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    """Requests and bids, with the money and the deposits that they hold."""
+    found = {
+        key: (item.renter, item.max_cost, item.expires_ms, item.bids, item.placed, item.deposit)
+        for key, item in REQUESTS.scan(view)
+    }
+    told = {
+        key: (item.renter, item.wanted.max_cost, item.wanted.expires_ms, len(item.bids), item.placed, deposit)
+        for key, item in model.requests.items()
+        for _, deposit in [model.deposits["request", key]]
+    }
+    yield "requests", told, found
+    held = {key: escrow_of(view, key) for key in found}
+    locked = {key: (item.renter, item.wanted.max_cost, item.wanted.max_cost) for key, item in model.requests.items()}
+    yield "locked for requests", locked, {key: (item.payer, item.locked, item.remaining) for key, item in held.items()}
+    bids = {
+        key: (item.gpus, item.terms_versions, item.rate, item.number, item.deposit) for key, item in BIDS.scan(view)
+    }
+    told_bids = {
+        key + who: (bid.gpus, bid.versions, bid.rate, bid.number, model.deposits["bid", key + who][1])
+        for key, item in model.requests.items()
+        for who, bid in item.bids.items()
+    }
+    yield "bids", told_bids, bids
 
 
 def clubs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:

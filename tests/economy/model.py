@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from tests.economy.accounts import Staking
 from tests.economy.jobs import Reviews
 from tests.economy.multisig import Multisigs
+from tests.economy.requests import Requests
 
 
 @dataclass
-class Model(Staking, Reviews, Multisigs):
+class Model(Staking, Reviews, Requests, Multisigs):
     """All that the ledger knows, told a second time."""

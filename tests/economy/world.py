@@ -110,11 +110,11 @@ class Economy:
                 self.add_several()
         return self.finish()
 
-    def open_market(self) -> None:
-        """Two providers list GPUs and a multisig account gets money, so that everything can happen at once."""
-        owners = [person.address for person in self.people[:2]]
+    def open_market(self, providers: int = 2) -> None:
+        """Some providers list GPUs and a multisig account gets money, so that everything can happen at once."""
+        owners = [person.address for person in self.people[:providers]]
         offers = [terms(price) for price in (COIN, 3_599, 2 * COIN + 1)]
-        listings = [(owner, f"device {index}", offers[index // 2]) for index, owner in enumerate(owners * 3)]
+        listings = [(owner, f"device {index}", offers[index // providers]) for index, owner in enumerate(owners * 3)]
         club = CreateMultisig(2, tuple(sorted(person.address for person in self.people[1:4])))
         self.begin(1_000)
         for owner, name, _ in listings:
