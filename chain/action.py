@@ -15,8 +15,9 @@ from chain.codec import Value
 from chain.crypto.hashing import tagged_hash
 from chain.errors import InvalidField, UnknownAction
 from chain.parameters import Parameters
+from chain.record import describe, from_json, from_plain, json_schema, to_json, to_plain
 from chain.result import Event
-from chain.schema import Kind, describe, from_json, from_plain, json_schema, to_json, to_plain
+from chain.schema import Kind
 from chain.state.view import View
 
 MAXIMUM_ACTIONS = 1_000

@@ -12,7 +12,8 @@ from chain.certificate import MAXIMUM_AUTHORITIES, Authority, AuthoritySet
 from chain.codec import encode
 from chain.errors import InvalidGenesis, LedgerError
 from chain.parameters import Parameters
-from chain.schema import Address, Boolean, ListOf, Unsigned64, record
+from chain.record import record
+from chain.schema import Address, Boolean, ListOf, Unsigned64
 from chain.state.tables import Singleton, Table, TableId, u64
 from chain.state.view import View
 

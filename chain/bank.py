@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from chain.errors import AmountOverflow, InsufficientFunds
 from chain.parameters import Parameters, read_parameters
-from chain.schema import U64, Amount, PublicKey, Unsigned32, Unsigned64, record
+from chain.record import record
+from chain.schema import U64, Amount, PublicKey, Unsigned32, Unsigned64
 from chain.state.tables import Singleton, Table, TableId
 from chain.state.view import View
 

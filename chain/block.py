@@ -11,16 +11,8 @@ from typing import Annotated
 from chain.codec import decode, encode
 from chain.crypto.hashing import merkle_root, sha256, tagged_hash
 from chain.errors import MalformedEncoding
-from chain.schema import (
-    Address,
-    Hash,
-    String,
-    Timestamp,
-    Unsigned64,
-    decode_record,
-    encode_record,
-    record,
-)
+from chain.record import decode_record, encode_record, record
+from chain.schema import Address, Hash, String, Timestamp, Unsigned64
 
 MAXIMUM_BLOCK_BYTES = 4 << 20
 """No block, encoded, is longer than this."""

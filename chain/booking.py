@@ -16,6 +16,7 @@ from chain.clocks import block_instant
 from chain.errors import NotFound
 from chain.inventory import INTERVAL_BYTES
 from chain.parameters import Parameters
+from chain.record import record
 from chain.schema import (
     Address,
     Amount,
@@ -27,7 +28,6 @@ from chain.schema import (
     Timestamp,
     Unsigned32,
     Unsigned64,
-    record,
 )
 from chain.state.tables import Table, TableId
 from chain.state.view import View

@@ -15,7 +15,8 @@ from chain.codec import Value, decode, encode
 from chain.crypto import bls, ed25519
 from chain.crypto.hashing import tagged_hash
 from chain.errors import MalformedEncoding
-from chain.schema import U64, Address, Octets, PublicKey, Unsigned64, encode_record, record
+from chain.record import encode_record, record
+from chain.schema import U64, Address, Octets, PublicKey, Unsigned64
 
 VOTE_DOMAIN = "aitbc/vote/1"
 AUTHORITIES_DOMAIN = "aitbc/authorities/1"

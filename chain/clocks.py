@@ -8,7 +8,8 @@ instant can be told later: what an action decides does not depend on when the du
 from dataclasses import dataclass
 
 from chain.errors import InvalidBlock
-from chain.schema import Timestamp, Unsigned64, record
+from chain.record import record
+from chain.schema import Timestamp, Unsigned64
 from chain.state.tables import Singleton, Table, TableId, u64
 from chain.state.view import View
 

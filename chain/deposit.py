@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from chain.action import Context
 from chain.bank import KEY_BYTES, adjust, credit, debit
 from chain.parameters import Parameters
-from chain.schema import Items, Kind, Maybe, Nested, Octets, Unsigned, encode_record, layout
+from chain.record import Nested, encode_record, layout
+from chain.schema import Items, Kind, Maybe, Octets, Unsigned
 from chain.state.tables import Table
 from chain.state.view import View
 

@@ -12,19 +12,8 @@ from typing import Annotated
 
 from chain.certificate import MAXIMUM_AUTHORITIES, quorum
 from chain.errors import NotFound
-from chain.schema import (
-    Address,
-    Amount,
-    BasisPoints,
-    Boolean,
-    Hash,
-    ListOf,
-    Seconds,
-    Timestamp,
-    Unsigned8,
-    Unsigned64,
-    record,
-)
+from chain.record import record
+from chain.schema import Address, Amount, BasisPoints, Boolean, Hash, ListOf, Seconds, Timestamp, Unsigned8, Unsigned64
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

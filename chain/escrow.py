@@ -11,7 +11,8 @@ from chain.action import Context
 from chain.bank import adjust, checked, credit, debit, share_fee
 from chain.deposit import size_of
 from chain.errors import NotFound
-from chain.schema import Address, Amount, BasisPoints, record
+from chain.record import record
+from chain.schema import Address, Amount, BasisPoints
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -20,18 +20,9 @@ from chain.certificate import MAXIMUM_AUTHORITIES, quorum
 from chain.crypto.address import module_address
 from chain.deposit import give_back
 from chain.errors import LedgerError
+from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
-from chain.schema import (
-    Address,
-    Amount,
-    Boolean,
-    Hash,
-    ListOf,
-    Timestamp,
-    Unsigned32,
-    Unsigned64,
-    record,
-)
+from chain.schema import Address, Amount, Boolean, Hash, ListOf, Timestamp, Unsigned32, Unsigned64
 from chain.state.tables import Singleton, Table, TableId
 from chain.state.view import View
 

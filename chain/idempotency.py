@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from chain.action import Clock, Context
 from chain.errors import AlreadyDone
+from chain.record import record
 from chain.schedule import Subject, schedule
-from chain.schema import Hash, Timestamp, record
+from chain.schema import Hash, Timestamp
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -15,6 +15,7 @@ from chain.action import DUE_HANDLERS, Clock, Context
 from chain.clocks import live_instant
 from chain.deposit import give_back, size_of
 from chain.errors import LedgerError, NotFound
+from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import (
     Address,
@@ -30,7 +31,6 @@ from chain.schema import (
     Unsigned8,
     Unsigned32,
     Unsigned64,
-    record,
 )
 from chain.state.tables import Table, TableId, prefix_end, u64
 from chain.state.view import View

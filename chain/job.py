@@ -16,20 +16,8 @@ from chain.crypto.hashing import tagged_hash
 from chain.errors import NotFound
 from chain.inventory import INTERVAL_BYTES, Hardware
 from chain.parameters import Parameters
-from chain.schema import (
-    Address,
-    Amount,
-    Boolean,
-    Hash,
-    ListOf,
-    Seconds,
-    String,
-    Timestamp,
-    Unsigned32,
-    Unsigned64,
-    encode_record,
-    record,
-)
+from chain.record import encode_record, record
+from chain.schema import Address, Amount, Boolean, Hash, ListOf, Seconds, String, Timestamp, Unsigned32, Unsigned64
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -10,7 +10,8 @@ from chain.bank import ACCOUNTS, KEY_BYTES, account
 from chain.crypto.address import KEY, key_address
 from chain.errors import KeyMismatch, LedgerError
 from chain.parameters import Parameters
-from chain.schema import Address, Amount, Boolean, record
+from chain.record import record
+from chain.schema import Address, Amount, Boolean
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

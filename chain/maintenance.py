@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from chain.action import Clock, Context
 from chain.errors import NotFound
 from chain.inventory import GPUS, GpuStatus, current_gpu, occupy, read_gpu, remember_uptime, retire_if_idle, vacate
+from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
-from chain.schema import Hash, Timestamp, record
+from chain.schema import Hash, Timestamp
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

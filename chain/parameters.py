@@ -7,7 +7,8 @@ money is in base units; shares are basis points.
 from dataclasses import dataclass
 
 from chain.errors import InvalidGenesis
-from chain.schema import COIN, Amount, BasisPoints, Seconds, Unsigned32, Unsigned64, record
+from chain.record import record
+from chain.schema import COIN, Amount, BasisPoints, Seconds, Unsigned32, Unsigned64
 from chain.state.tables import Singleton, TableId
 from chain.state.view import View
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 
 from chain.action import Context
 from chain.deposit import storage_deposit, take
-from chain.schema import U64, Amount, Unsigned64, record
+from chain.record import record
+from chain.schema import U64, Amount, Unsigned64
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -17,6 +17,7 @@ from chain.bank import KEY_BYTES
 from chain.booking import MAXIMUM_GPUS
 from chain.errors import NotFound
 from chain.job import GpuFilter
+from chain.record import record
 from chain.reservation import Plan
 from chain.schedule import Subject, unschedule
 from chain.schema import (
@@ -31,7 +32,6 @@ from chain.schema import (
     Unsigned8,
     Unsigned32,
     Unsigned64,
-    record,
 )
 from chain.state.tables import Table, TableId
 from chain.state.view import View

@@ -7,7 +7,8 @@ from chain.codec import Value
 from chain.crypto.address import format_address
 from chain.crypto.hashing import merkle_root, sha256
 from chain.errors import InvalidField
-from chain.schema import Amount, Hash, Kind, ListOf, String, Unsigned32, encode_record, record
+from chain.record import encode_record, record
+from chain.schema import Amount, Hash, Kind, ListOf, String, Unsigned32
 
 
 @dataclass(frozen=True, slots=True)

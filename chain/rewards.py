@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from chain.action import Context
 from chain.bank import adjust, totals
-from chain.schema import Amount, Fixed192, Unsigned64, record
+from chain.record import record
+from chain.schema import Amount, Fixed192, Unsigned64
 from chain.state.tables import Singleton, Table, TableId, u64
 from chain.state.view import View
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from chain.action import DUE_HANDLERS, Clock, Context
-from chain.schema import Unsigned64, record
+from chain.record import record
+from chain.schema import Unsigned64
 from chain.state.tables import Table, TableId, u64
 from chain.state.view import View
 

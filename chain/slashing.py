@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from chain import stake, unbonding
 from chain.action import Context
 from chain.bank import adjust, credit
-from chain.schema import Amount, BasisPoints, record
+from chain.record import record
+from chain.schema import Amount, BasisPoints
 
 SLASH_WEIGHT = 40
 """Weight of a slash at worst, with every unbonding that an account may have."""

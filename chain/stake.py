@@ -16,8 +16,9 @@ from chain.clocks import read_clocks
 from chain.deposit import give_back, size_of, take
 from chain.errors import InsufficientCollateral
 from chain.parameters import read_parameters
+from chain.record import record
 from chain.rewards import NO_SHARE, Share
-from chain.schema import Amount, Timestamp, record
+from chain.schema import Amount, Timestamp
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -9,8 +9,9 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from chain.action import Clock, Context
+from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
-from chain.schema import U64, Amount, Unsigned64, record
+from chain.schema import U64, Amount, Unsigned64
 from chain.state.tables import Table, TableId
 
 DAY_MS = 86_400_000

@@ -18,20 +18,8 @@ from chain.codec import decode, encode, encode_trusted
 from chain.crypto import ed25519
 from chain.crypto.hashing import sha256
 from chain.errors import BadSignature, MalformedEncoding, TransactionTooLarge
-from chain.schema import (
-    Address,
-    Amount,
-    Hash,
-    PublicKey,
-    String,
-    Timestamp,
-    Unsigned64,
-    decode_record,
-    encode_record,
-    format_amount,
-    record,
-    to_json,
-)
+from chain.record import decode_record, encode_record, record, to_json
+from chain.schema import Address, Amount, Hash, PublicKey, String, Timestamp, Unsigned64, format_amount
 
 TRANSACTION_DOMAIN = b"aitbc/tx/1"
 MAXIMUM_TRANSACTION_BYTES = 256 << 10

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from chain.action import Clock, Context
 from chain.bank import adjust, credit
+from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
-from chain.schema import Address, Amount, Timestamp, record
+from chain.schema import Address, Amount, Timestamp
 from chain.state.tables import Table, TableId, u64
 from chain.state.view import View
 

@@ -317,7 +317,7 @@ def validators(app: Application, epoch: int | None) -> None:
 @application
 def verify_proof(app: Application, file: str, genesis_file: str | None) -> None:
     """Check a proof against the genesis file alone, without asking any node."""
-    from chain.schema import to_json
+    from chain.record import to_json
     from chain.state.proof import ProvenTransaction
     from chain.transaction import Transaction
     from cli.genesis import read_specification
@@ -368,8 +368,8 @@ def _proven_record(key: bytes, value: bytes | None, prefix: str) -> tuple[str, s
     from chain.escrow import Escrow
     from chain.inventory import Gpu
     from chain.job import Job
+    from chain.record import decode_record, to_json
     from chain.request import Bid, Request
-    from chain.schema import decode_record, to_json
     from chain.stake import Stake
     from chain.state.tables import TableId
 

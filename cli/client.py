@@ -83,7 +83,7 @@ def _submission(app: Application, wanted: dict[str, Any], document: bytes) -> An
     from chain.actions.jobs import SubmitJob
     from chain.crypto.hashing import sha256
     from chain.job import GpuFilter, Unit
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     now_ms = max(time.time_ns() // 1_000_000, app.network().time_ms)
     booking = wanted["booking"]

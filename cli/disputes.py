@@ -39,7 +39,7 @@ def open_(app: Application, subject: str, text: str) -> None:
 def open_dispute(app: Application, subject: str, text: str) -> None:
     """Dispute this booking or job."""
     from chain.actions.disputes import OpenDispute
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     action = OpenDispute(bytes.fromhex(subject), text.strip())
     action.validate()
@@ -93,7 +93,7 @@ def challenge(app: Application, which: str, text: str) -> None:
     If the provider is silent, or at fault by the ruling, the GPU leaves the market; if not, the deposit is his.
     """
     from chain.actions.disputes import ChallengeHardware
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     chosen = gpu_id(app, which)
     action = ChallengeHardware(bytes.fromhex(chosen), text.strip())
@@ -110,7 +110,7 @@ def challenge(app: Application, which: str, text: str) -> None:
 def respond(app: Application, which: str, text: str) -> None:
     """Answer a dispute as the other party; without an answer in time its opener is right."""
     from chain.actions.disputes import RespondToDispute
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     chosen = dispute_id(app, which, party=app.wallet().address_text)
     action = RespondToDispute(bytes.fromhex(chosen), text.strip())

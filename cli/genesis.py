@@ -173,7 +173,7 @@ def show(app: Application, file: str) -> None:
 
 
 def _plain(specification: "Specification", path: Path) -> dict[str, Any]:
-    from chain.schema import to_json
+    from chain.record import to_json
 
     return {
         "file": str(path),
@@ -185,7 +185,7 @@ def _plain(specification: "Specification", path: Path) -> dict[str, Any]:
 
 def _lines(specification: "Specification") -> list[tuple[str, str]]:
     from chain.crypto.address import format_address
-    from chain.schema import describe
+    from chain.record import describe
 
     prefix = specification.prefix
     total = sum(each.balance + each.stake for each in specification.allocations)

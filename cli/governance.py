@@ -232,7 +232,7 @@ def _action_lines(app: Application, view: Any) -> list[str]:
     from chain.action import describe_action
     from chain.actions.governance import SetParameter
     from chain.governance import Measure
-    from chain.schema import from_json
+    from chain.record import from_json
 
     prefix = app.network().prefix
     lines = []

@@ -66,7 +66,7 @@ def registrations(app: Application, facts: dict[str, Any]) -> "list[RegisterGpu]
     from chain.actions.gpus import RegisterGpu
     from chain.crypto.hashing import tagged_hash
     from chain.inventory import Hardware, Terms
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     parameters = app.network().parameters
     terms = Terms(
@@ -176,7 +176,7 @@ def update(app: Application, /, which: str, **wanted: Any) -> None:
     """Change the terms of a GPU of yours. What is not given stays as it is; bookings keep their terms."""
     from chain.actions.gpus import UpdateGpu
     from chain.inventory import Terms
-    from chain.schema import from_json
+    from chain.record import from_json
 
     fields = {
         "price_per_hour": wanted["price_per_hour"],

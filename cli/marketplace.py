@@ -100,7 +100,7 @@ def add(app: Application, subject: str, rating: int, comment: str) -> None:
     A GPU's id means your only closed booking of it.
     """
     from chain.actions.reviews import SubmitReview
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     chosen = _reviewed(app, subject)
     action = SubmitReview(bytes.fromhex(chosen), rating, comment.strip())
@@ -116,7 +116,7 @@ def add(app: Application, subject: str, rating: int, comment: str) -> None:
 def reply(app: Application, subject: str, comment: str) -> None:
     """Answer the review of a booking or job of your GPUs, once. A GPU's id means its only review."""
     from chain.actions.reviews import ReplyToReview
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     chosen = _answered(app, subject)
     action = ReplyToReview(bytes.fromhex(chosen), comment.strip())

@@ -232,7 +232,7 @@ def _send_receipt(app: Application, done: dict[str, Any], final: bool) -> None:
     from chain.actions.jobs import AddReceipt
     from chain.crypto.hashing import sha256
     from chain.job import Receipt, receipt_hash
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     content = read_content(done["result"], done["result_file"], "--result and --result-file", _LARGEST_RESULT)
     chosen = _held_job(app, done["job"])
@@ -267,7 +267,7 @@ def _send_receipt(app: Application, done: dict[str, Any], final: bool) -> None:
 def fail(app: Application, job: str, reason: str) -> None:
     """Give a claimed job up: half the collateral goes to the renter, and the rest of the job reopens."""
     from chain.actions.jobs import FailJob
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     chosen = _held_job(app, job)
     action = FailJob(bytes.fromhex(chosen), reason)

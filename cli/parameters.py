@@ -8,7 +8,8 @@ from cli.types import parse_amount, parse_duration, parse_percent
 def _kind(name: str) -> str:
     """In what a parameter is measured. Raises BadInput if there is none of this name."""
     from chain.parameters import Parameters
-    from chain.schema import Money, Unsigned, layout
+    from chain.record import layout
+    from chain.schema import Money, Unsigned
 
     compiled = layout(Parameters)
     kinds = dict(zip(compiled.names, compiled.kinds, strict=True))

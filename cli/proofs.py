@@ -46,7 +46,7 @@ def write_proof(app: Application, path: str, method: str, **params: Any) -> None
 def verify_file(path: str, specification: "Specification") -> Checked:
     """Check the proof in a file. Raises BadInput if it is none, ProofRefused if it does not hold."""
     from chain.errors import InvalidProof
-    from chain.schema import decode_record
+    from chain.record import decode_record
     from chain.state.proof import (
         MAXIMUM_PROOF_BYTES,
         StateProof,

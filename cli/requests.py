@@ -57,7 +57,7 @@ def open_(app: Application, /, hours: int | None, seconds: int | None, **asked: 
     """
     from chain.actions.requests import OpenRequest
     from chain.job import GpuFilter
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     start_ms = asked["start"] or 0
     now_ms = max(time.time_ns() // 1_000_000, app.network().time_ms)

@@ -368,7 +368,7 @@ def profile_set(app: Application, name: str | None, contact: str | None, no_key:
 def new_profile(app: Application, name: str | None, contact: str | None, *, publish_key: bool = True) -> Any:
     """The SetProfile action that changes what is given and keeps the rest; opens the wallet for its sealing key."""
     from chain.actions.accounts import Profile, SetProfile
-    from chain.schema import encode_record
+    from chain.record import encode_record
     from wallet.sealing import sealing_key
 
     wallet = app.wallet()

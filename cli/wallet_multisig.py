@@ -94,7 +94,7 @@ def multisig_propose(
 def multisig_sign(app: Application, proposal: str, account: str | None) -> None:
     """Approve a PROPOSAL; the approval that reaches the threshold executes it."""
     from chain.actions.multisig import ApproveProposal, Proposal
-    from chain.schema import from_json
+    from chain.record import from_json
 
     found = _find(app, proposal, account)
     record = from_json(Proposal, found.proposal, app.network().prefix)
@@ -118,7 +118,7 @@ def multisig_sign(app: Application, proposal: str, account: str | None) -> None:
 def multisig_reject(app: Application, proposal: str, account: str | None) -> None:
     """Say no to a PROPOSAL, taking back an approval; it closes when too few are left who could approve it."""
     from chain.actions.multisig import Proposal, RejectProposal
-    from chain.schema import from_json
+    from chain.record import from_json
 
     found = _find(app, proposal, account)
     record = from_json(Proposal, found.proposal, app.network().prefix)
@@ -195,7 +195,7 @@ def multisig_list(app: Application, account: str | None) -> None:
 
 def _show_one(app: Application, address: str) -> None:
     from chain.actions.multisig import Proposal
-    from chain.schema import from_json
+    from chain.record import from_json
 
     view = app.call("multisig.get", address=address).view
     proposals = list(pages(app, "multisig.proposals", address=address))

@@ -126,7 +126,7 @@ def submit(app: Application, file: str) -> None:
 @application
 def verify(app: Application, file: str, prefix: str) -> None:
     """Show the transaction in FILE in full and check its signature. Needs neither node nor wallet."""
-    from chain.schema import to_json
+    from chain.record import to_json
     from chain.transaction import Body
 
     transaction = _load(file)

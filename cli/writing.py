@@ -293,7 +293,7 @@ def _build(app: Application, wallet: "Wallet", network: "Network", actions: Sequ
 
 def _simulate(app: Application, body: "Body") -> tuple["Simulation", bool]:
     """The node's opinion, and whether it counts: it knows nothing of pending transactions that come before."""
-    from chain.schema import encode_record
+    from chain.record import encode_record
 
     simulation = app.call("tx.simulate", body=encode_record(body).hex())
     waits = simulation.error is not None and simulation.error.name == "sequence_mismatch"

@@ -15,18 +15,8 @@ from chain.crypto.address import MODULE
 from chain.crypto.hashing import tagged_hash
 from chain.errors import InvalidGenesis, LedgerError
 from chain.parameters import Parameters
-from chain.schema import (
-    U64,
-    Address,
-    Amount,
-    ListOf,
-    String,
-    Timestamp,
-    encode_record,
-    from_json,
-    record,
-    to_json,
-)
+from chain.record import encode_record, from_json, record, to_json
+from chain.schema import U64, Address, Amount, ListOf, String, Timestamp
 
 FILE_VERSION = 1
 MAXIMUM_FILE_BYTES = 16 << 20

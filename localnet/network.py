@@ -14,7 +14,7 @@ from pathlib import Path
 from chain.certificate import Authority
 from chain.errors import LedgerError
 from chain.parameters import Parameters
-from chain.schema import encode_record
+from chain.record import encode_record
 from genesis.networks import DEVNET, changed
 from genesis.specification import Allocation, Specification, to_file
 from localnet import processes

@@ -13,8 +13,8 @@ from chain.block import Block, transactions_root
 from chain.certificate import Authority, AuthoritySet, Certificate
 from chain.codec import decode, encode
 from chain.errors import InvalidBlock, LedgerError, MalformedEncoding
+from chain.record import decode_record, encode_record
 from chain.result import Event
-from chain.schema import decode_record, encode_record
 from chain.state import trie
 from chain.state.nodes import NodeReader, NodeReference
 from chain.state.trie import TrieUpdate

@@ -22,7 +22,7 @@ from chain.clocks import read_clocks
 from chain.errors import FeeTooLow, InsufficientFunds, KeyMismatch, LedgerError, SequenceMismatch, TransactionExpired
 from chain.fees import required_fee
 from chain.parameters import PARAMETERS, read_parameters
-from chain.schema import decode_record
+from chain.record import decode_record
 from chain.state.view import Reader, View
 from chain.transaction import Transaction
 from chain.transition import SYSTEM_ACCOUNT, check_transaction

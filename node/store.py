@@ -23,8 +23,8 @@ from chain.block import Block
 from chain.certificate import Certificate
 from chain.codec import decode, encode
 from chain.errors import MalformedEncoding
+from chain.record import encode_record
 from chain.result import SystemResult, TransactionResult
-from chain.schema import encode_record
 from chain.state.nodes import NodeReference
 from chain.state.trie import TrieUpdate
 from node import store_tables as tables

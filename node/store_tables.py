@@ -14,8 +14,8 @@ from chain.block import MAXIMUM_BLOCK_BYTES, Block, Header
 from chain.certificate import Certificate, VoteKind
 from chain.codec import decode, encode
 from chain.errors import LedgerError, MalformedEncoding
+from chain.record import decode_record
 from chain.result import SystemResult, TransactionResult
-from chain.schema import decode_record
 from chain.state.nodes import NodeReference
 from node.store_errors import StoreCorrupted, translate
 

@@ -5,27 +5,14 @@ import pkgutil
 import random
 from typing import Any
 
-import chain
+import chain.record
 import genesis
-from chain import schema
 from chain.action import ActionList
 from chain.actions.accounts import Transfer
 from chain.crypto.hashing import sha256
+from chain.record import Nested, layout
 from chain.result import Pairs
-from chain.schema import (
-    AddressKind,
-    Choice,
-    Flag,
-    Items,
-    Kind,
-    Maybe,
-    Nested,
-    Octets,
-    String,
-    Unsigned,
-    Wide,
-    layout,
-)
+from chain.schema import AddressKind, Choice, Flag, Items, Kind, Maybe, Octets, String, Unsigned, Wide
 from tests.ledger import Person
 
 ALICE = Person("alice")
@@ -39,7 +26,7 @@ def stored_records() -> list[type]:
     rooms = ("chain.", "genesis.")
     found = [
         cls
-        for cls in schema._LAYOUTS
+        for cls in chain.record._LAYOUTS
         if cls.__module__.startswith(rooms) and not cls.__module__.startswith("chain.interface")
     ]
     return sorted(found, key=lambda cls: (cls.__module__, cls.__qualname__))

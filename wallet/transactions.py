@@ -15,7 +15,7 @@ from chain.errors import LedgerError, MalformedEncoding
 from chain.fees import required_fee
 from chain.interface import TransactionView
 from chain.parameters import Parameters
-from chain.schema import decode_record, encode_record, from_json
+from chain.record import decode_record, encode_record, from_json
 from chain.transaction import Body, Transaction, body_weight, encode_envelope, signing_bytes
 from wallet.client import NodeClient, RpcError
 from wallet.errors import WalletError

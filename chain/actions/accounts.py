@@ -12,8 +12,9 @@ from chain.deposit import give_back, held_in, storage_deposit, take
 from chain.errors import BadSignature, InvalidField, LedgerError, NotAuthorized
 from chain.idempotency import forget
 from chain.keys import KEYS, bind, binding_deposit, is_bound, require_usable, retire
+from chain.record import record
 from chain.schedule import Subject
-from chain.schema import U64, Address, Amount, Octets, PublicKey, String, record
+from chain.schema import U64, Address, Amount, Octets, PublicKey, String
 from chain.state.tables import Table, TableId
 
 

@@ -28,7 +28,8 @@ from chain.errors import BadSignature, InvalidField, LedgerError
 from chain.governance import GovernedAction
 from chain.invariants import require
 from chain.keys import require_usable
-from chain.schema import Address, Octets, PublicKey, Unsigned64, record
+from chain.record import record
+from chain.schema import Address, Octets, PublicKey, Unsigned64
 from chain.state.view import View
 from chain.succession import change_set
 

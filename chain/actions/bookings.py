@@ -33,9 +33,10 @@ from chain.deposit import held_in
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
 from chain.invariants import require
 from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, require_vacant
+from chain.record import record
 from chain.reservation import BookingTimeRefused, Plan, TermsMoved
 from chain.schedule import Subject, is_scheduled, schedule
-from chain.schema import Amount, Hash, ListOf, Octets, PublicKey, Seconds, Timestamp, Unsigned32, record
+from chain.schema import Amount, Hash, ListOf, Octets, PublicKey, Seconds, Timestamp, Unsigned32
 from chain.state.view import View
 from chain.trades import HOUR_MS, MIXED, TRADES, expire_trades, expires_ms, price_step, split_key
 

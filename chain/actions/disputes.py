@@ -37,8 +37,9 @@ from chain.invariants import require
 from chain.inventory import GPUS, current_gpu
 from chain.job import JOBS, JobStatus
 from chain.job_life import current_job
+from chain.record import record
 from chain.schedule import Subject, is_scheduled
-from chain.schema import BasisPoints, Hash, String, record
+from chain.schema import BasisPoints, Hash, String
 from chain.state.view import View
 
 Text = Annotated[str, String(MAXIMUM_TEXT_BYTES, 1)]

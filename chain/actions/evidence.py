@@ -15,7 +15,8 @@ from chain.certificate import Authority, AuthoritySet, Vote
 from chain.errors import InvalidField, LedgerError, MalformedEncoding
 from chain.evidence import ConflictingVotes, Offence
 from chain.invariants import require
-from chain.schema import Address, Amount, BasisPoints, Hash, PublicKey, Unsigned64, record
+from chain.record import record
+from chain.schema import Address, Amount, BasisPoints, Hash, PublicKey, Unsigned64
 from chain.slashing import SLASH_WEIGHT, slash_share
 from chain.stake import stake_of
 from chain.state.tables import Table, TableId, u64

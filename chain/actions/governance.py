@@ -39,8 +39,9 @@ from chain.invariants import require
 from chain.keys import require_usable
 from chain.parameter_ranges import RANGES, changed
 from chain.parameters import PARAMETERS, read_parameters
+from chain.record import record
 from chain.schedule import Subject, is_scheduled
-from chain.schema import Address, Amount, Boolean, Hash, String, Timestamp, Unsigned64, record
+from chain.schema import Address, Amount, Boolean, Hash, String, Timestamp, Unsigned64
 from chain.state.view import View
 
 BALLOT_BYTES = 42

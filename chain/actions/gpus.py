@@ -33,9 +33,10 @@ from chain.inventory import (
     require_vacant,
 )
 from chain.maintenance import begin, current_maintenance, end_overdue, finish, retire
+from chain.record import record
 from chain.reputation import REPUTATIONS, missing_deposit, open_reputation
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
-from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64, record
+from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -38,17 +38,9 @@ from chain.job_life import (
     start_work,
     unschedule_job,
 )
+from chain.record import record
 from chain.schedule import Subject, schedule
-from chain.schema import (
-    Amount,
-    Hash,
-    Octets,
-    Seconds,
-    String,
-    Timestamp,
-    Unsigned64,
-    record,
-)
+from chain.schema import Amount, Hash, Octets, Seconds, String, Timestamp, Unsigned64
 
 MAXIMUM_CLAIM_SECONDS = 30 * 86_400
 MAXIMUM_HORIZON_MS = 365 * 86_400_000

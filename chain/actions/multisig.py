@@ -14,20 +14,9 @@ from chain.deposit import give_back, held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.invariants import require
 from chain.keys import require_usable
+from chain.record import record
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
-from chain.schema import (
-    U32,
-    U64,
-    Address,
-    Amount,
-    Hash,
-    ListOf,
-    Timestamp,
-    Unsigned,
-    Unsigned32,
-    Unsigned64,
-    record,
-)
+from chain.schema import U32, U64, Address, Amount, Hash, ListOf, Timestamp, Unsigned, Unsigned32, Unsigned64
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -16,6 +16,7 @@ from chain.escrow import ESCROWS
 from chain.invariants import require
 from chain.inventory import current_gpu
 from chain.job import GpuFilter
+from chain.record import record
 from chain.request import (
     BIDS,
     ESCROW_BYTES,
@@ -47,7 +48,6 @@ from chain.schema import (
     Unsigned,
     Unsigned32,
     Unsigned64,
-    record,
 )
 from chain.state.view import View
 

@@ -20,19 +20,10 @@ from chain.inventory import hardware_of
 from chain.job import JOBS, JobStatus
 from chain.job_life import current_job
 from chain.job_life import leaves_live_ms as job_leaves_live_ms
+from chain.record import record
 from chain.reputation import count_rating
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
-from chain.schema import (
-    Address,
-    Amount,
-    Boolean,
-    Hash,
-    ListOf,
-    String,
-    Timestamp,
-    Unsigned,
-    record,
-)
+from chain.schema import Address, Amount, Boolean, Hash, ListOf, String, Timestamp, Unsigned
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 

@@ -11,9 +11,10 @@ from chain.bank import debit, require_funds, totals
 from chain.deposit import held_in
 from chain.errors import InsufficientStake, InvalidField, LedgerError
 from chain.invariants import require
+from chain.record import record
 from chain.rewards import EPOCH_SHARES, FRACTION_BITS, end_epoch, read_rewards, settled
 from chain.schedule import Subject, is_scheduled
-from chain.schema import Amount, Seconds, record
+from chain.schema import Amount, Seconds
 from chain.stake import STAKES
 from chain.state.view import View
 from chain.unbonding import (

@@ -3,7 +3,7 @@
 Plain frozen dataclasses: the node and the wallet convert them at their edge, and the OpenRPC document is generated
 from them. In JSON, amounts are decimal strings of base units, ids are hex, accounts are bech32m addresses, times are
 milliseconds since 1970 (UTC) unless the name says `live`, and a `…_record` is the JSON form of a record of
-the ledger (see `chain.schema.to_json`), so that no field is listed twice. An answer about the state says as of
+the ledger (see `chain.record.to_json`), so that no field is listed twice. An answer about the state says as of
 which block it holds.
 """
 

@@ -25,8 +25,9 @@ from chain.certificate import (
 from chain.codec import decode
 from chain.crypto.hashing import merkle_path, sha256
 from chain.errors import InvalidProof, LedgerError
+from chain.record import decode_record, encode_record, record
 from chain.result import SystemResult, TransactionResult
-from chain.schema import Hash, ListOf, Octets, Unsigned64, decode_record, encode_record, record
+from chain.schema import Hash, ListOf, Octets, Unsigned64
 from chain.state.nodes import (
     EMPTY_ROOT,
     MAXIMUM_DEPTH,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Generic, TypeVar
 
-from chain.schema import decode_record
+from chain.record import decode_record
 from chain.state.view import View
 
 R = TypeVar("R")

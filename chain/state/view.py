@@ -9,7 +9,7 @@ import bisect
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from chain.schema import encode_record
+from chain.record import encode_record
 
 Decode = Callable[[bytes], Any]
 

@@ -15,7 +15,7 @@ from chain.errors import LedgerError
 from chain.evidence import ConflictingVotes
 from chain.interface import AsOf
 from chain.queries.present import present
-from chain.schema import to_json
+from chain.record import to_json
 from chain.state.view import View
 from genesis.specification import Specification
 from node.mempool import Mempool

@@ -19,7 +19,7 @@ import msgspec
 from chain import interface as api
 from chain.action import action_schemas
 from chain.errors import LedgerError
-from chain.schema import json_schema
+from chain.record import json_schema
 from node.rpc.context import RpcContext
 from node.rpc.dispatch import Handler
 

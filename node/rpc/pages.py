@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from chain.codec import Value, decode, encode
 from chain.errors import MalformedEncoding
-from chain.schema import decode_record
+from chain.record import decode_record
 from chain.state.tables import Table
 from chain.state.view import Reader
 from node.rpc.errors import InvalidCursor, ScanTooLong

@@ -20,8 +20,8 @@ from chain.escrow import ESCROWS, Escrow
 from chain.governance import MEASURES, Measure
 from chain.inventory import GPUS, Gpu
 from chain.job import JOBS, Job
+from chain.record import decode_record, encode_record
 from chain.request import BIDS, REQUESTS, Bid, Request
-from chain.schema import decode_record, encode_record
 from chain.stake import STAKES, Stake
 from chain.state.proof import EpochLink, FinalHeader, prove_state, prove_transaction
 from chain.state.tables import Table

@@ -11,8 +11,8 @@ from chain.action import BlockContext
 from chain.crypto.hashing import sha256
 from chain.errors import LedgerError, NotFound, TransactionTooLarge
 from chain.fees import required_fee
+from chain.record import decode_record
 from chain.result import TransactionResult
-from chain.schema import decode_record
 from chain.transaction import MAXIMUM_TRANSACTION_BYTES, Body, Transaction, encode_envelope
 from chain.transition import SYSTEM_ACCOUNT, BlockExecution
 from node.consensus.epochs import epoch_of

@@ -16,8 +16,8 @@ from pathlib import Path
 from chain.booking import BOOKINGS, BookingStatus
 from chain.crypto.hashing import sha256
 from chain.inventory import GPUS, INTERVALS, Interval, read_gpu
+from chain.record import encode_record
 from chain.schedule import Subject
-from chain.schema import encode_record
 from chain.state.tables import u64
 from tests.benchmarks.report import ROOT, machine
 from tests.benchmarks.stage import Cost, Stage

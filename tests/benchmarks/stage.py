@@ -15,8 +15,9 @@ from chain.certificate import MAXIMUM_AUTHORITIES
 from chain.crypto.hashing import sha256
 from chain.inventory import Hardware
 from chain.parameters import Parameters
+from chain.record import encode_record
 from chain.result import TransactionResult
-from chain.schema import COIN, encode_record
+from chain.schema import COIN
 from chain.state.nodes import NodeReference
 from chain.state.trie import MemoryNodes, update
 from chain.state.view import MemoryReader, View

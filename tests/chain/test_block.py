@@ -17,7 +17,7 @@ from chain.block import (
 from chain.codec import encode
 from chain.crypto.hashing import tagged_hash
 from chain.errors import InvalidField, LedgerError, MalformedEncoding, UnknownVersion
-from chain.schema import decode_record, encode_record, to_plain
+from chain.record import decode_record, encode_record, to_plain
 
 ENVELOPES = (b"first", b"second", b"third")
 

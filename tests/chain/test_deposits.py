@@ -23,7 +23,8 @@ from chain.bank import ACCOUNT_BYTES, ACCOUNTS, KEY_BYTES, Account, account, acc
 from chain.deposit import fullest, size_of, storage_deposit
 from chain.keys import ALIASES, BINDING_BYTES, KEYS, Alias, KeyBinding
 from chain.parameters import PARAMETERS, Parameters, read_parameters
-from chain.schema import COIN, U32, U64, encode_record
+from chain.record import encode_record
+from chain.schema import COIN, U32, U64
 from chain.stake import STAKE_BYTES, STAKES, stake_of
 from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification
 from tests.market import Market, altered, rotate

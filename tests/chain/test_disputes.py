@@ -16,7 +16,8 @@ from chain.dispute import DISPUTES, Ballot, Dispute, DisputeKind, DisputeStatus,
 from chain.errors import InvalidField
 from chain.invariants import check_all
 from chain.inventory import GpuStatus, intervals
-from chain.schema import COIN, encode_record
+from chain.record import encode_record
+from chain.schema import COIN
 from chain.stake import seize, stake_of
 from tests.court import RESPONSE_MS, RULES, VOTE_MS, Court, Purse, judges
 from tests.ledger import DEFAULT_FEE, Person

@@ -29,7 +29,8 @@ from chain.governance import (
 from chain.keys import AddressNotUsable
 from chain.parameter_ranges import FIXED, RANGES, ParameterRefused, changed, reach
 from chain.parameters import Parameters, read_parameters
-from chain.schema import COIN, decode_record, encode_record
+from chain.record import decode_record, encode_record
+from chain.schema import COIN
 from tests.council import EPOCH_BLOCKS, SHORT, Council
 from tests.ledger import DEFAULT_FEE, Person, subject
 from tests.market import clog, rotate, rotation

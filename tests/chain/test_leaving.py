@@ -20,9 +20,10 @@ from chain.inventory import GPU_GROWTH, GPUS, HARDWARE, GpuStatus, HardwareClaim
 from chain.job import ANY_GPU, JOBS, Job, JobStatus, Unit
 from chain.job import storage_deposit as job_deposit
 from chain.parameters import PARAMETERS, read_parameters
+from chain.record import encode_record
 from chain.reputation import REPUTATIONS
 from chain.schedule import DUE
-from chain.schema import COIN, encode_record
+from chain.schema import COIN
 from tests.chain.test_deposits import pay
 from tests.chain.test_jobs import Workshop
 from tests.ledger import DEFAULT_FEE

@@ -16,8 +16,8 @@ from chain.codec import encode
 from chain.crypto import bls
 from chain.crypto.hashing import merkle_root, sha256
 from chain.errors import InvalidProof
+from chain.record import decode_record, encode_record
 from chain.result import Event, SystemResult, TransactionResult, results_root
-from chain.schema import decode_record, encode_record
 from chain.state import trie
 from chain.state.nodes import bit_at, state_path
 from chain.state.proof import (

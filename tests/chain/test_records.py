@@ -20,9 +20,9 @@ from chain.codec import encode
 from chain.crypto.address import module_address, multisig_address
 from chain.crypto.hashing import merkle_root, sha256
 from chain.parameters import Parameters
+from chain.record import decode_record, encode_record, layout, to_json
 from chain.result import SystemResult, TransactionResult, results_root
 from chain.schedule import Subject, schedule
-from chain.schema import decode_record, encode_record, layout, to_json
 from chain.state.view import MemoryReader, View
 from chain.transaction import Body, Transaction
 from tests.ledger import make_specification

@@ -10,7 +10,7 @@ from chain.crypto.hashing import sha256
 from chain.errors import InvalidField
 from chain.governance import GOVERNANCE_ACCOUNT, run
 from chain.parameters import Parameters
-from chain.schema import decode_record, encode_record
+from chain.record import decode_record, encode_record
 from tests.market import PRICE, UNHURRIED, Market, altered
 
 UNKNOWN = b"\x77" * 32

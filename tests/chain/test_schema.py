@@ -16,6 +16,20 @@ from chain.action import ACTIONS
 from chain.codec import encode
 from chain.crypto.address import format_address, key_address
 from chain.errors import InvalidAddress, InvalidField, LedgerError, MalformedEncoding, UnknownVersion
+from chain.record import (
+    Nested,
+    decode_record,
+    describe,
+    encode_record,
+    from_json,
+    from_plain,
+    json_schema,
+    layout,
+    load_record,
+    record,
+    to_json,
+    to_plain,
+)
 from chain.schema import (
     U64,
     Address,
@@ -29,25 +43,13 @@ from chain.schema import (
     ListOf,
     Maybe,
     Money,
-    Nested,
     Octets,
     String,
     Timestamp,
     Unsigned,
     Unsigned8,
     Unsigned32,
-    decode_record,
-    describe,
-    encode_record,
     format_amount,
-    from_json,
-    from_plain,
-    json_schema,
-    layout,
-    load_record,
-    record,
-    to_json,
-    to_plain,
 )
 
 

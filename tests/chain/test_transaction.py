@@ -21,7 +21,8 @@ from chain.errors import (
     UnknownAction,
     UnknownVersion,
 )
-from chain.schema import COIN, to_plain
+from chain.record import to_plain
+from chain.schema import COIN
 from chain.transaction import (
     MAXIMUM_TRANSACTION_BYTES,
     TRANSACTION_DOMAIN,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from chain.schema import Unsigned64, decode_record, encode_record, record
+from chain.record import decode_record, encode_record, record
+from chain.schema import Unsigned64
 from chain.state.tables import Singleton, Table, TableId, prefix_end, u64
 from chain.state.view import MemoryReader, View
 

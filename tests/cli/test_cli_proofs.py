@@ -14,7 +14,7 @@ from chain.certificate import Authority, AuthoritySet, Vote, VoteKind, assemble_
 from chain.crypto import bls
 from chain.crypto.hashing import sha256
 from chain.parameters import PARAMETERS
-from chain.schema import decode_record, encode_record
+from chain.record import decode_record, encode_record
 from chain.state import trie
 from chain.state.nodes import EMPTY_ROOT
 from chain.state.proof import EpochLink, FinalHeader, ProvenState, StateProof, prove_state

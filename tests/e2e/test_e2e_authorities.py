@@ -14,7 +14,8 @@ from chain.actions.staking import AddStake
 from chain.bank import ACCOUNTS
 from chain.crypto.address import format_address
 from chain.parameters import Parameters
-from chain.schema import COIN, decode_record, from_json
+from chain.record import decode_record, from_json
+from chain.schema import COIN
 from chain.state.proof import StateProof, Trust, verify_state_proof
 from cli.proofs import verify_file
 from tests.e2e.support import (

@@ -36,23 +36,11 @@ from chain.maintenance import MAINTENANCE
 from chain.parameter_ranges import RANGES
 from chain.parameters import PARAMETERS as PARAMETERS_TABLE
 from chain.parameters import read_parameters
+from chain.record import Nested, decode_record, encode_record, layout, to_plain
 from chain.request import BIDS, REQUESTS
 from chain.result import SystemResult, TransactionResult
 from chain.schedule import DUE, DueItem, Subject
-from chain.schema import (
-    COIN,
-    AddressKind,
-    Items,
-    Kind,
-    Maybe,
-    Nested,
-    Octets,
-    Unsigned,
-    decode_record,
-    encode_record,
-    layout,
-    to_plain,
-)
+from chain.schema import COIN, AddressKind, Items, Kind, Maybe, Octets, Unsigned
 from chain.state.view import MemoryReader, View
 from chain.transaction import Transaction, signing_bytes
 from chain.transition import BlockExecution, BlockOutcome, apply_block

@@ -9,7 +9,8 @@ import pytest
 from chain.crypto.address import module_address
 from chain.errors import InvalidGenesis
 from chain.parameters import Parameters
-from chain.schema import U64, decode_record, encode_record
+from chain.record import decode_record, encode_record
+from chain.schema import U64
 from genesis.networks import DEVNET, MAINNET, NETWORKS, TESTNET, Network, network
 from genesis.specification import Allocation, Specification, from_file, to_file
 from tests.ledger import Person, make_authority, make_specification

@@ -20,7 +20,8 @@ from typing import Annotated, ClassVar
 
 from chain.action import Action, Context, Family
 from chain.errors import LedgerError
-from chain.schema import Address, Amount, String, record
+from chain.record import record
+from chain.schema import Address, Amount, String
 from chain.state.tables import Table, TableId
 
 

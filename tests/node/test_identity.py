@@ -11,7 +11,7 @@ from chain.actions.authorities import AddAuthority
 from chain.authorities import ready_bytes
 from chain.crypto import bls, ed25519
 from chain.crypto.address import format_address
-from chain.schema import from_json
+from chain.record import from_json
 from node.identity import NodeNotReady, present_epoch
 from node.main import main
 from tests.e2e.support import to_toml

@@ -24,7 +24,8 @@ from chain.errors import (
     WrongChain,
 )
 from chain.parameters import PARAMETERS
-from chain.schema import COIN, encode_record
+from chain.record import encode_record
+from chain.schema import COIN
 from chain.state.view import MemoryReader
 from chain.transaction import Body, Transaction
 from node.mempool import Limits, Mempool, MempoolFull, Replaced, ReplacementUnderpriced, SequenceTooFar

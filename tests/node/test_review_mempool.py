@@ -8,7 +8,8 @@ import pytest
 
 from chain.actions.multisig import ApproveProposal
 from chain.parameters import PARAMETERS
-from chain.schema import COIN, encode_record
+from chain.record import encode_record
+from chain.schema import COIN
 from chain.state.view import MemoryReader
 from chain.transaction import Transaction
 from node.mempool import Mempool, TransactionTooHeavy

@@ -17,7 +17,8 @@ from chain.actions.accounts import Transfer
 from chain.bank import NATIVE_ASSET
 from chain.codec import encode
 from chain.crypto.address import format_address
-from chain.schema import COIN, encode_record, to_plain
+from chain.record import encode_record, to_plain
+from chain.schema import COIN
 from chain.transaction import Transaction, encode_envelope, signing_bytes
 from node.rpc import guests, methods
 from node.rpc.dispatch import MAXIMUM_LARGE_BATCHES, Dispatcher

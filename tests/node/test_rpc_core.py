@@ -10,7 +10,8 @@ from chain.actions.staking import AddStake, RemoveStake
 from chain.bank import account
 from chain.certificate import Certificate, verify_certificate
 from chain.codec import encode
-from chain.schema import COIN, encode_record
+from chain.record import encode_record
+from chain.schema import COIN
 from chain.state.view import View
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import HANDLERS

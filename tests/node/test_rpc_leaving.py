@@ -8,7 +8,8 @@ import pytest
 from chain.actions.bookings import Activate, Cancel, Release, Reserve
 from chain.actions.jobs import AcceptJob
 from chain.actions.reviews import SubmitReview
-from chain.schema import COIN, encode_record
+from chain.record import encode_record
+from chain.schema import COIN
 from tests.market import altered, booking_bytes
 from tests.node.test_rpc_market import OTHER, PATIENT, PRICE, PROVIDER, RENTER, SEALING_KEY, Shop, _delivered
 from tests.solo import pay

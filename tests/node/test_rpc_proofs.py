@@ -11,7 +11,7 @@ from chain.errors import InvalidProof
 from chain.interface.node import ProofHex
 from chain.inventory import GPUS
 from chain.parameters import Parameters
-from chain.schema import decode_record, encode_record, to_json
+from chain.record import decode_record, encode_record, to_json
 from chain.state.proof import (
     MAXIMUM_PROOF_BYTES,
     StateProof,

@@ -14,8 +14,8 @@ from chain.certificate import VoteKind
 from chain.crypto import bls
 from chain.errors import LedgerError
 from chain.parameters import Parameters
+from chain.record import decode_record, encode_record
 from chain.result import Event, SystemResult, TransactionResult
-from chain.schema import decode_record, encode_record
 from chain.state import trie
 from chain.state.view import View
 from node import store_tables as tables
