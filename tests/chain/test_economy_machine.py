@@ -33,6 +33,8 @@ class Machine(RuleBasedStateMachine):
     """One rule for each family of attempts, and two for time."""
 
     outcomes: ClassVar[Counter[tuple[str, str]]] = Counter()
+    counted: ClassVar[Counter[str]] = Counter()
+    """How many providers and devices each counter of reputation was above zero for."""
     longest: ClassVar[list[Economy]] = []
 
     @initialize(seed=SEEDS)
@@ -128,9 +130,11 @@ class Machine(RuleBasedStateMachine):
         self.step("outage", seed)
 
     def teardown(self) -> None:
-        if hasattr(self, "economy") and len(self.economy.history) > len(
-            self.longest[0].history if self.longest else ""
-        ):
+        if not hasattr(self, "economy"):
+            return
+        for counters in self.economy.model.counters.values():
+            self.counted.update(name for name, value in counters.items() if value)
+        if len(self.economy.history) > len(self.longest[0].history if self.longest else ""):
             self.longest[:] = [self.economy]
 
 
@@ -138,6 +142,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_everything_adds_up_whatever_happens(seed: int, chunk: int) -> None:
     Machine.outcomes.clear()
+    Machine.counted.clear()
     Machine.longest.clear()
     settled = settings(
         max_examples=EXAMPLES,
@@ -150,9 +155,11 @@ def test_everything_adds_up_whatever_happens(seed: int, chunk: int) -> None:
     run_state_machine_as_test(hypothesis_seed(seed % (1 << 32))(Machine), settings=settled)
     done = {name for name, error in Machine.outcomes if not error}
     print(sorted(Machine.outcomes.items()))
+    print(f"reputations: {dict(Machine.counted)}")
     print(f"{Machine.outcomes.total()} actions; never succeeded: {sorted({a.name for a in ACTIONS.values()} - done)}")
     assert len({error for _, error in Machine.outcomes}) > 15, "what is wrong must be tried too"
     assert len(done) > 20, "most actions must succeed somewhere"
+    assert len(Machine.counted) > 6, "most that counts for a reputation must happen somewhere"
     (longest,) = Machine.longest
     for hash_seed in ("0", "4242"):
         assert replayed(longest.trace(), hash_seed) == longest.digest.hexdigest()

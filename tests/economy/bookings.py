@@ -133,12 +133,22 @@ class Bookings(Gpus):
             waited = (self.live_at(booking.end, resumed=False) if over else self.live) - began
             if waited >= booking.grace:
                 self.unused(booking, "no_show", booking.slice, self.instant(began + booking.grace))
+                self.note(booking, "no_shows")
             elif over:
                 self.unused(booking, "cancelled", 0, booking.end)
         if booking.state == "active" and self.now >= booking.end:
             self.close(booking, booking.end, self.earned(booking, booking.end))
+            self.note(booking, "completed")
         if booking.state == "closing" and self.live >= booking.pay_live:
             self.finish(booking)
+
+    def note(self, booking: ModelBooking, what: str) -> None:
+        """What became of a booking counts for the provider and the devices."""
+        self.remember(booking.provider, self.devices(booking.gpus), **{what: 1})
+
+    def note_earnings(self, booking: ModelBooking) -> None:
+        """All that there will be is paid."""
+        self.remember_earnings(booking.provider, self.devices(booking.gpus), booking.paid, booking.fee)
 
     def unused(self, booking: ModelBooking, state: str, forfeited: int, ended: int) -> None:
         """It ends without having been used: what is left and what the provider forfeits go to the renter."""
@@ -176,6 +186,7 @@ class Bookings(Gpus):
     def finish(self, booking: ModelBooking) -> None:
         booking.state = "closed"
         self.reward(booking, booking.provider, booking.gross)
+        self.note_earnings(booking)
 
     def reward(self, money: Money, payee: bytes, gross: int) -> None:
         """Pay up to this gross, all payments together."""
@@ -308,10 +319,12 @@ class Bookings(Gpus):
             self.forfeit(sender, booking.slice, booking.renter)
             booking.slice = 0
             self.close(booking, self.now, self.earned(booking, self.now))
+            self.note(booking, "cancelled_late")
         else:
             early = self.now < booking.start - booking.notice * 1_000
             forfeited = booking.slice // 2 if early else booking.slice
             self.unused(booking, "provider_cancelled", forfeited, self.now)
+            self.note(booking, "cancelled_in_time" if early else "cancelled_late")
         self.vacated(*booking.gpus)
         return None
 
@@ -348,6 +361,7 @@ class Bookings(Gpus):
             used = self.earned(booking, max(self.now, booking.since + booking.minimum * 1_000))
             gross = used + floor((booking.cost - used) * self.charge_for_leaving(booking))
         self.close(booking, self.now, gross)
+        self.note(booking, "released")
         self.vacated(*booking.gpus)
         return None
 
@@ -366,5 +380,7 @@ class Bookings(Gpus):
         booking.gross = floor(booking.cost * self.charge_for_leaving(booking))
         self.reward(booking, booking.provider, booking.gross)
         self.unused(booking, "cancelled", 0, self.now)
+        self.note(booking, "cancelled")
+        self.note_earnings(booking)
         self.vacated(*booking.gpus)
         return None

@@ -14,6 +14,7 @@ from chain.invariants import check_all
 from chain.inventory import GPUS, INTERVALS
 from chain.job import JOBS
 from chain.keys import ALIASES, KEYS
+from chain.reputation import COUNTERS, REPUTATIONS
 from chain.request import BIDS, REQUESTS
 from chain.rewards import settled
 from chain.stake import STAKES
@@ -59,6 +60,7 @@ def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield from market(model, view)
     yield from work(model, view)
     yield from demand(model, view)
+    yield from fame(model, view)
     yield from clubs(model, view)
 
 
@@ -128,6 +130,16 @@ def demand(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
         for who, bid in item.bids.items()
     }
     yield "bids", told_bids, bids
+
+
+def fame(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    """Every counter of every provider and device, and what its record has cost."""
+    records = dict(REPUTATIONS.scan(view))
+    for name in COUNTERS:
+        told = {subject: counted[name] for subject, counted in model.counters.items() if counted[name]}
+        yield name, told, {key: value for key, item in records.items() if (value := getattr(item, name))}
+    paid = {key: amount for (what, key), (_, amount) in model.deposits.items() if what == "reputation"}
+    yield "reputations", paid, {key: item.deposit for key, item in records.items()}
 
 
 def clubs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:

@@ -1,6 +1,6 @@
 """GPUs in the second ledger: listing, terms, heartbeats, maintenance and retirement."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chain.actions.gpus import (
@@ -14,7 +14,8 @@ from chain.actions.gpus import (
     commitment_of,
 )
 from chain.inventory import Hardware, Terms
-from tests.economy.books import MOST, Books, size_of
+from tests.economy.books import MOST, size_of
+from tests.economy.reputation import Reputations
 from tests.market import gpu_bytes
 
 MAXIMUM_WINDOWS = 16
@@ -37,6 +38,8 @@ class ModelGpu:
     """Block time at which the last thing in its calendar ended, or its owner retired it."""
     leaves: int = 0
     """Live time from which a retired one leaves the state, unless something names it."""
+    since: int = 0
+    """Live time since which it is online, or offline."""
 
     @property
     def status(self) -> str:
@@ -44,7 +47,7 @@ class ModelGpu:
 
 
 @dataclass
-class Gpus(Books):
+class Gpus(Reputations):
     gpus: dict[bytes, ModelGpu] = field(default_factory=dict)
     promises: dict[tuple[bytes, bytes], tuple[int, int]] = field(default_factory=dict)
     """(owner, commitment) to (height, block time at which it lapses)."""
@@ -61,8 +64,19 @@ class Gpus(Books):
         super().due()
         for gpu in self.gpus.values():
             gpu.windows = {key: window for key, window in gpu.windows.items() if window[1] > self.now}
-            gpu.offline = gpu.offline or (not gpu.retiring and self.live >= gpu.offline_live)
+            if gpu.status == "active" and self.live >= gpu.offline_live:
+                self.stretch(gpu, gpu.offline_live)
+                gpu.offline = True
         self.vacated(*self.gpus)
+
+    def stretch(self, gpu: ModelGpu, until: int) -> None:
+        """It was online, or offline, up to this live time."""
+        spent = "offline_ms" if gpu.offline else "online_ms"
+        self.remember(gpu.owner, (gpu.hardware.hardware_hash,), **{spent: until - gpu.since})
+        gpu.since = until
+
+    def devices(self, gpus: Sequence[bytes]) -> list[bytes]:
+        return [self.gpus[gpu].hardware.hardware_hash for gpu in gpus]
 
     def vacated(self, *gpus: bytes) -> None:
         """Something left these calendars: what was only waiting for that is retired."""
@@ -134,7 +148,8 @@ class Gpus(Books):
             return "commitment_refused"
         del self.promises[promise]
         offline = self.live + self.parameters.heartbeat_timeout_seconds * 1_000
-        listed = ModelGpu(sender, action.terms, action.hardware, self.parameters.collateral_per_gpu, offline)
+        collateral = self.parameters.collateral_per_gpu
+        listed = ModelGpu(sender, action.terms, action.hardware, collateral, offline, since=self.live)
         gpu_id = self.new_id("gpu")
         self.hold(sender, deposit, "gpu", gpu_id)
         for subject in lasting:
@@ -153,6 +168,8 @@ class Gpus(Books):
                 return error
         for gpu_id in action.gpus:
             gpu = self.gpus[gpu_id]
+            if gpu.status == "offline":
+                self.stretch(gpu, self.live)
             gpu.offline, gpu.offline_live = False, self.live + self.parameters.heartbeat_timeout_seconds * 1_000
         return None
 
@@ -162,6 +179,7 @@ class Gpus(Books):
         gpu = self.gpus[action.gpu]
         if gpu.retiring:
             return "gpu_retired"
+        self.stretch(gpu, self.live)
         gpu.windows = {}
         gpu.retiring = True
         self.idle(self.now, action.gpu)

@@ -32,6 +32,10 @@ class Attempt:
     total: int = 0
     accepted: int = 0
 
+    @property
+    def gpus(self) -> tuple[bytes, ...]:
+        return () if self.gpu is None else (self.gpu,)
+
 
 @dataclass
 class ModelJob(Money):
@@ -117,6 +121,7 @@ class Jobs(Bookings):
             ran_out = self.instant(job.attempt.deadline_live)
             if over is None or ran_out < over:
                 if job.state == "payload_shared":
+                    self.note_attempt(job.attempt, "jobs_timed_out")
                     self.give_up(job, job.attempt, job.attempt.slice, ran_out)
                 else:
                     self.idle(ran_out, *([job.attempt.gpu] if job.attempt.gpu else []))
@@ -149,14 +154,22 @@ class Jobs(Bookings):
         job.state, job.ended = state, job.ended or ended
         self.pay(job.renter, job.cost - job.paid)
 
+    def note_attempt(self, attempt: Attempt, what: str) -> None:
+        """What became of an attempt counts for the provider and, in a job by itself, for the device."""
+        self.remember(attempt.provider, self.devices(attempt.gpus), **{what: 1})
+
     def pay_units(self, job: ModelJob, units: int) -> None:
         if job.attempt:
+            paid, fee = job.paid, job.fee
             self.reward(job, job.attempt.provider, (job.done + units) * job.price)
+            devices = self.devices(job.attempt.gpus)
+            self.remember_earnings(job.attempt.provider, devices, job.paid - paid, job.fee - fee)
 
     def finish_job(self, job: ModelJob) -> None:
         if job.attempt:
             self.pay_units(job, job.attempt.total)
             job.attempt.accepted = job.attempt.total
+            self.note_attempt(job.attempt, "jobs_accepted")
             self.over(job, "accepted", self.now)
 
     def give_up(self, job: ModelJob, attempt: Attempt, forfeited: int, time: int) -> None:
@@ -318,6 +331,7 @@ class Jobs(Bookings):
             return error
         job = self.jobs[action.job]
         if job.attempt:
+            self.note_attempt(job.attempt, "jobs_failed")
             self.give_up(job, job.attempt, job.attempt.slice // 2, self.now)
         return None
 
@@ -364,20 +378,21 @@ class Reviews(Jobs):
     def do_review_submit(self, sender: bytes, action: SubmitReview) -> str | None:
         booking, job = self.current_booking(action.subject), self.current_job(action.subject)
         if booking is not None:
-            party, paid = booking.renter, booking.paid if booking.state == "closed" else 0
-            provider, gpus = booking.provider, len(booking.gpus)
+            party, paid, fee = booking.renter, booking.paid if booking.state == "closed" else 0, booking.fee
+            provider, gpus = booking.provider, booking.gpus
         elif job is not None:
-            party, paid = job.renter, job.paid if job.state == "accepted" else 0
-            provider, gpus = (job.attempt.provider, int(job.attempt.gpu is not None)) if job.attempt else (b"", 0)
+            party, paid, fee = job.renter, job.paid if job.state == "accepted" else 0, job.fee
+            provider, gpus = (job.attempt.provider, job.attempt.gpus) if job.attempt else (b"", ())
         else:
             return "not_found"
         if sender != party or paid == 0 or action.subject in self.reviews:
             return "not_eligible_to_review"
-        deposit = self.price(size_of(*review_fields(gpus)))
+        deposit = self.price(size_of(*review_fields(len(gpus))))
         if self.has(sender) < deposit:
             return "insufficient_funds"
         self.hold(sender, deposit, "review", action.subject)
         leaves = self.live + self.parameters.review_retention_seconds * 1_000
+        self.remember_rating(provider, self.devices(gpus), action.rating, fee)
         self.reviews[action.subject] = ModelReview(sender, provider, action.rating, paid, leaves)
         return None
 
