@@ -50,7 +50,7 @@ class RequestChoices(MarketChoices):
         if rng.random() < 0.02:
             request_id = bytes(32)
         bidders = list(request.bids)
-        wanted = ["place"] * 8 + ["accept"] * 3 * len(bidders) + ["withdraw"] * bool(bidders)
+        wanted = ["place"] * 8 + ["accept"] * 2 * len(bidders) + ["withdraw"] * bool(bidders)
         wanted += ["cancel"] * (rng.random() < 0.4)
         match rng.choice(wanted if rng.random() < 0.98 else ["withdraw"]):
             case "place":
@@ -95,7 +95,8 @@ class RequestChoices(MarketChoices):
         if rng.random() < 0.06:
             rate = rng.choice((limit + 1, MOST))
         if rng.random() < 0.9 and request.bids and limit:
-            rate = min(rate, rng.randint(0, max(bid.rate for bid in request.bids.values())))
+            worst = max(bid.rate for bid in request.bids.values())
+            rate = rng.choice((worst, rng.randint(0, worst), rng.randint(0, worst)))
         return sender, PlaceBid(request_id, gpus, versions, min(rate, MOST))
 
     def version(self, gpu_id: bytes) -> int:
