@@ -267,7 +267,7 @@ def _end_challenge(context: Context, dispute: Dispute) -> int:
         names = [("gpu", gpu_id), ("provider", gpu.owner), ("challenger", dispute.opener)]
         context.emit("gpu.refuted", names, forfeited=forfeited)
     if refuted and gpu.status is not GpuStatus.RETIRING:
-        retire(context, gpu_id)
+        retire(context, gpu_id, min(context.live_ms, dispute.deadline_live_ms))
     else:
         retire_if_idle(context, gpu_id)
     return forfeited

@@ -183,8 +183,13 @@ def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
     """
     if not is_listed(context, gpu_id):
         raise NotFound(kind="gpu", id=gpu_id)
+    return heard_of(context, gpu_id, context.live_ms)
+
+
+def heard_of(context: Context, gpu_id: bytes, live_ms: int) -> Gpu:
+    """The GPU, offline if its heartbeat was overdue at this live time."""
     gpu = read_gpu(context.view, gpu_id)
-    if gpu.status is GpuStatus.ACTIVE and context.live_ms >= gpu.offline_live_ms:
+    if gpu.status is GpuStatus.ACTIVE and live_ms >= gpu.offline_live_ms:
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
         remember_uptime(context.view, gpu, gpu.offline_live_ms)
         gpu = replace(gpu, status=GpuStatus.OFFLINE, since_live_ms=gpu.offline_live_ms)

@@ -7,8 +7,19 @@ the clock says so, whatever the due queue has reached. Retirement ends all windo
 from dataclasses import dataclass, replace
 
 from chain.action import Clock, Context
+from chain.clocks import block_instant
 from chain.errors import NotFound
-from chain.inventory import GPUS, GpuStatus, current_gpu, occupy, read_gpu, remember_uptime, retire_if_idle, vacate
+from chain.inventory import (
+    GPUS,
+    GpuStatus,
+    challenged_gpu,
+    heard_of,
+    occupy,
+    read_gpu,
+    remember_uptime,
+    retire_if_idle,
+    vacate,
+)
 from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import Hash, Timestamp
@@ -55,15 +66,15 @@ def begin(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
     context.emit("gpu.maintenance_set", names, start_ms=start_ms, end_ms=end_ms)
 
 
-def finish(context: Context, maintenance_id: bytes) -> None:
-    """Take a window off the calendar. Raises NotFound."""
+def finish(context: Context, maintenance_id: bytes, time_ms: int | None = None) -> None:
+    """Take a window off the calendar, as of now or of an earlier block time. Raises NotFound."""
     window = read_maintenance(context.view, maintenance_id)
     unschedule(context, Clock.BLOCK, window.end_ms, Subject.MAINTENANCE, maintenance_id)
     MAINTENANCE.delete(context.view, maintenance_id)
     gpu = read_gpu(context.view, window.gpu)
     left = tuple(other for other in gpu.maintenance if other != maintenance_id)
     GPUS.put(context.view, window.gpu, replace(gpu, maintenance=left))
-    vacate(context, window.gpu, window.start_ms, min(context.time_ms, window.end_ms))
+    vacate(context, window.gpu, window.start_ms, min(context.time_ms if time_ms is None else time_ms, window.end_ms))
     names = [("maintenance", maintenance_id), ("gpu", window.gpu), ("provider", gpu.owner)]
     context.emit("gpu.maintenance_ended", names)
 
@@ -71,17 +82,21 @@ def finish(context: Context, maintenance_id: bytes) -> None:
 def end_overdue(context: Context, maintenance_id: bytes) -> None:
     """Due handler: a window whose time is over leaves the calendar."""
     window = MAINTENANCE.get(context.view, maintenance_id)
-    if window is not None and context.time_ms >= window.end_ms:
+    if window is None or context.time_ms < window.end_ms:
+        return
+    challenged_gpu(context, window.gpu)  # which may have ended it sooner
+    if MAINTENANCE.get(context.view, maintenance_id) is not None:
         finish(context, maintenance_id)
 
 
-def retire(context: Context, gpu_id: bytes) -> None:
-    """Take a listed GPU off the market: at once if nothing holds it, else when the last booking ends."""
+def retire(context: Context, gpu_id: bytes, live_ms: int) -> None:
+    """Take a listed GPU off the market as of a live time: at once if nothing holds it, else with its last booking."""
+    time_ms = block_instant(context.view, live_ms)
     for maintenance_id in read_gpu(context.view, gpu_id).maintenance:
-        finish(context, maintenance_id)
-    gpu = current_gpu(context, gpu_id)
+        finish(context, maintenance_id, time_ms)
+    gpu = heard_of(context, gpu_id, live_ms)
     unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
-    remember_uptime(context.view, gpu, context.live_ms)
-    GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRING, idle_ms=context.time_ms))
+    remember_uptime(context.view, gpu, live_ms)
+    GPUS.put(context.view, gpu_id, replace(gpu, status=GpuStatus.RETIRING, idle_ms=max(gpu.idle_ms, time_ms)))
     context.emit("gpu.retiring", [("gpu", gpu_id), ("provider", gpu.owner)], open_bookings=gpu.open_bookings)
     retire_if_idle(context, gpu_id)

@@ -220,7 +220,7 @@ class RetireGpu(Action):
             raise GpuRetired(gpu=self.gpu)
 
     def apply(self, context: Context) -> None:
-        retire(context, self.gpu)
+        retire(context, self.gpu, context.live_ms)
 
 
 def advance(context: Context, gpu_id: bytes) -> None:

@@ -173,6 +173,25 @@ class TestRetirement:
         assert court.gpu(scene.gpu).refuted
         assert hardware("0").hardware_hash == court.gpu(scene.gpu).hardware.hardware_hash
 
+    @pytest.mark.parametrize("beats_ms", [30 * 86_400_000, RESPONSE_MS + 20_000], ids=["online", "silent by then"])
+    def test_a_late_queue_refutes_as_of_the_deadline(self, beats_ms: int) -> None:
+        """When it retired, how long it was online and when it is forgotten are told from the deadline."""
+        told = []
+        for late in (False, True):
+            court = Court(parameters=altered(TIGHT, heartbeat_timeout_seconds=beats_ms // 1_000))
+            scene = Scene(court)
+            begins_ms = court.time_ms + RESPONSE_MS - 10_000
+            court.do(court.provider, SetMaintenance(scene.gpu, begins_ms, 20))
+            if late:
+                clog(court, 800)
+            court.wait_until(begins_ms + 40_000)
+            assert (court.gpu(scene.gpu).challenge is not None) is late
+            while court.gpu(scene.gpu).status is not GpuStatus.RETIRED:
+                court.wait(10_000)
+            known = (scene.court.provider.address, court.gpu(scene.gpu).hardware.hardware_hash)
+            told.append((court.gpu(scene.gpu), [reputation_of(court.view, each) for each in known]))
+        assert told[0] == told[1]
+
 
 class TestRefusals:
     def test_unknown(self) -> None:
