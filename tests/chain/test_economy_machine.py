@@ -118,6 +118,14 @@ class Machine(RuleBasedStateMachine):
         self.step("multisig", seed)
 
     @rule(seed=SEEDS)
+    def dispute(self, seed: int) -> None:
+        self.step("dispute", seed)
+
+    @rule(seed=SEEDS)
+    def judge(self, seed: int) -> None:
+        self.step("judge", seed)
+
+    @rule(seed=SEEDS)
     def several(self, seed: int) -> None:
         self.step("several", seed)
 

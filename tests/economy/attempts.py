@@ -1,6 +1,7 @@
 """Everything that can be attempted: every family in one generator."""
 
 from tests.economy.choices_accounts import AccountChoices
+from tests.economy.choices_disputes import DisputeChoices
 from tests.economy.choices_jobs import JobChoices
 from tests.economy.choices_requests import RequestChoices
 
@@ -18,10 +19,12 @@ FAMILIES = {
     "request": 1,
     "bid": 5,
     "multisig": 2,
+    "dispute": 1,
+    "judge": 3,
 }
 """How often each is tried, against the others."""
 BOOKING_FAMILIES = ("account", "stake", "listing", "chore", "reserve", "booking")
 
 
-class Attempts(JobChoices, RequestChoices, AccountChoices):
+class Attempts(DisputeChoices, JobChoices, RequestChoices, AccountChoices):
     """Draws attempts of every family."""

@@ -28,6 +28,8 @@ class Money:
     ended: int = 0
     leaves: int = 0
     """Live time at which it leaves the state, once it is over."""
+    dispute: bytes | None = None
+    """The one that was opened about it."""
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Bookings(Gpus):
     def holdings(self) -> Iterator[tuple[bytes, int]]:
         yield from super().holdings()
         for booking in self.bookings.values():
-            if booking.state in ("reserved", "active", "closing"):
+            if booking.state in ("reserved", "active", "closing", "disputed"):
                 yield booking.provider, booking.slice
 
     def calendar(self, gpu: bytes) -> Iterator[tuple[int, int]]:
@@ -178,10 +180,14 @@ class Bookings(Gpus):
         self.pay(booking.renter, booking.cost - gross)
         self.mature(booking)
 
-    def mature(self, booking: ModelBooking) -> None:
+    def matured(self, booking: ModelBooking) -> int:
+        """What was earned longer ago than the window, or was paid already."""
         window = booking.rules.dispute_window_seconds * 1_000
         earned = self.earned(booking, self.instant(self.live - window))
-        self.reward(booking, booking.provider, earned if booking.state == "active" else min(earned, booking.gross))
+        return max(booking.paid, earned if booking.state == "active" else min(earned, booking.gross))
+
+    def mature(self, booking: ModelBooking) -> None:
+        self.reward(booking, booking.provider, self.matured(booking))
 
     def finish(self, booking: ModelBooking) -> None:
         booking.state = "closed"
@@ -332,6 +338,8 @@ class Bookings(Gpus):
         booking = self.current_booking(action.booking)
         if booking is None:
             return "not_found"
+        if booking.state == "disputed":
+            return "wrong_booking_status"
         if booking.state in ("active", "closing"):
             self.mature(booking)
         return None
@@ -355,15 +363,17 @@ class Bookings(Gpus):
         if error := self.found(sender, action.booking, "renter", "active"):
             return error
         booking = self.bookings[action.booking]
-        if any(self.live >= self.gpus[gpu].offline_live for gpu in booking.gpus):
-            gross = self.earned(booking, self.now)
-        else:
-            used = self.earned(booking, max(self.now, booking.since + booking.minimum * 1_000))
-            gross = used + floor((booking.cost - used) * self.charge_for_leaving(booking))
-        self.close(booking, self.now, gross)
+        self.close(booking, self.now, self.released(booking))
         self.note(booking, "released")
         self.vacated(*booking.gpus)
         return None
+
+    def released(self, booking: ModelBooking) -> int:
+        """What an active booking comes to if its renter leaves it now."""
+        if any(self.live >= self.gpus[gpu].offline_live for gpu in booking.gpus):
+            return self.earned(booking, self.now)
+        used = self.earned(booking, max(self.now, booking.since + booking.minimum * 1_000))
+        return used + floor((booking.cost - used) * self.charge_for_leaving(booking))
 
     def do_booking_confirm(self, sender: bytes, action: Confirm) -> str | None:
         if error := self.found(sender, action.booking, "renter", "closing"):

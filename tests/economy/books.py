@@ -37,6 +37,8 @@ class Books:
     parameters: Parameters
     balance: dict[bytes, int]
     stake: dict[bytes, int]
+    authorities: tuple[bytes, ...] = ()
+    """Operators of the first authorities."""
     pot: int = 0
     """Collected for stakers."""
     treasury: int = 0
@@ -83,6 +85,10 @@ class Books:
                 last = time + min(next_time - time, live_past - live)
         return last
 
+    def operators(self) -> tuple[bytes, ...]:
+        """Who operates an authority now."""
+        return self.authorities
+
     def new_id(self, domain: str) -> bytes:
         self.ids += 1
         return derived_id(self.txid, domain, self.ids)
@@ -108,12 +114,13 @@ class Books:
     def give_back(self, what: str, key: bytes) -> None:
         self.pay(*self.deposits.pop((what, key)))
 
-    def forfeit(self, owner: bytes, amount: int, beneficiary: bytes) -> None:
-        """Stake goes to somebody else, as far as slashes have left any."""
+    def forfeit(self, owner: bytes, amount: int, beneficiary: bytes) -> int:
+        """Stake goes to somebody else, as far as slashes have left any; returns how much."""
         amount = min(amount, self.stake.get(owner, 0))
         if amount:
             self.stake[owner] -= amount
             self.pay(beneficiary, amount)
+        return amount
 
     def has(self, account: bytes) -> int:
         return self.balance.get(account, 0)

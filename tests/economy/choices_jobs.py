@@ -7,6 +7,7 @@ from chain.actions.jobs import AcceptJob, AddReceipt, CancelJob, ClaimJob, FailJ
 from chain.actions.reviews import ReplyToReview, SubmitReview
 from chain.job import GpuFilter, Receipt, Unit
 from chain.schema import COIN
+from tests.economy.bookings import OVER
 from tests.economy.choices import Attempted
 from tests.economy.choices_market import MarketChoices
 from tests.economy.jobs import Attempt, ModelJob
@@ -36,7 +37,7 @@ class JobChoices(MarketChoices):
     def work(self) -> Attempted | None:
         """Something with a job that is going on."""
         rng, model = self.rng, self.model
-        known = [item for item in model.jobs.items() if item[1].state not in ("accepted", "cancelled", "expired")]
+        known = [item for item in model.jobs.items() if item[1].state not in (*OVER, "disputed")]
         if rng.random() < 0.05:
             known = list(model.jobs.items())
         if not known:
@@ -106,7 +107,7 @@ class JobChoices(MarketChoices):
             subject, review = rng.choice(list(model.reviews.items()))
             return self.mostly(review.provider), ReplyToReview(subject, "thanks")
         parties = {key: booking.renter for key, booking in model.bookings.items() if booking.state == "closed"}
-        parties |= {key: job.renter for key, job in model.jobs.items() if job.state == "accepted"}
+        parties |= {key: job.renter for key, job in model.jobs.items() if job.state in ("accepted", "closed")}
         parties = {key: renter for key, renter in parties.items() if key not in model.reviews or rng.random() < 0.1}
         if rng.random() < 0.1:
             parties = {key: item.renter for key, item in [*model.bookings.items(), *model.jobs.items()]}

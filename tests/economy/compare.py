@@ -9,6 +9,7 @@ from chain.actions.reviews import REVIEWS
 from chain.bank import ACCOUNTS, totals
 from chain.booking import BOOKINGS
 from chain.crypto.address import key_address
+from chain.dispute import DISPUTES
 from chain.escrow import ESCROWS, escrow_of
 from chain.invariants import check_all
 from chain.inventory import GPUS, INTERVALS
@@ -20,9 +21,9 @@ from chain.rewards import settled
 from chain.stake import STAKES
 from chain.state.view import View
 from chain.unbonding import UNBONDINGS, id_of
+from tests.economy.bookings import OVER
+from tests.economy.jobs import ModelJob
 from tests.economy.model import Model
-
-OVER = ("closed", "cancelled", "no_show", "provider_cancelled")
 
 
 def compare(model: Model, view: View) -> None:
@@ -61,14 +62,21 @@ def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield from work(model, view)
     yield from demand(model, view)
     yield from fame(model, view)
+    yield from contests(model, view)
     yield from clubs(model, view)
 
 
 def market(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
-    gpus = {gpu_id: (gpu.status.name.lower(), gpu.maintenance, gpu.terms) for gpu_id, gpu in GPUS.scan(view)}
-    yield "gpus", {key: (gpu.status, tuple(gpu.windows), gpu.offer) for key, gpu in model.gpus.items()}, gpus
-    bookings = {key: (booking.status.name.lower(), booking.gross) for key, booking in BOOKINGS.scan(view)}
-    yield "bookings", {key: (booking.state, booking.gross) for key, booking in model.bookings.items()}, bookings
+    gpus = {
+        gpu_id: (gpu.status.name.lower(), gpu.maintenance, gpu.terms, gpu.challenge, gpu.refuted)
+        for gpu_id, gpu in GPUS.scan(view)
+    }
+    told = {
+        key: (gpu.status, tuple(gpu.windows), gpu.offer, gpu.challenge, gpu.refuted) for key, gpu in model.gpus.items()
+    }
+    yield "gpus", told, gpus
+    bookings = {key: (item.status.name.lower(), item.gross, item.dispute) for key, item in BOOKINGS.scan(view)}
+    yield "bookings", {key: (item.state, item.gross, item.dispute) for key, item in model.bookings.items()}, bookings
     escrows = {key: (escrow.gross, escrow.fee) for key, escrow in ESCROWS.scan(view) if key in bookings}
     yield "paid", {key: (booking.paid, booking.fee) for key, booking in model.bookings.items()}, escrows
     calendars = {key[:32]: [] for key, _ in INTERVALS.scan(view)}
@@ -87,17 +95,17 @@ def work(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
         jobs[key] = (
             job.status.name.lower(),
             job.units_done,
+            job.dispute,
             *((claim.provider, claim.units_accepted) if claim else ()),
         )
     for key, twin in model.jobs.items():
         attempt = twin.attempt
-        told[key] = (twin.state, twin.done, *((attempt.provider, attempt.accepted) if attempt else ()))
+        told[key] = (twin.state, twin.done, twin.dispute, *((attempt.provider, attempt.accepted) if attempt else ()))
     yield "jobs", told, jobs
     paid = {key: escrow_of(view, key) for key, job in JOBS.scan(view) if job.booking is None}
     found = {key: (escrow.gross, escrow.fee, escrow.locked - escrow.refunded) for key, escrow in paid.items()}
-    over = ("accepted", "cancelled", "expired")
     told_paid = {
-        key: (job.paid, job.fee, job.paid if job.state in over else job.cost)
+        key: (job.paid, job.fee, job.paid if job.state in OVER else kept(job))
         for key, job in model.jobs.items()
         if job.booking is None
     }
@@ -140,6 +148,35 @@ def fame(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
         yield name, told, {key: value for key, item in records.items() if (value := getattr(item, name))}
     paid = {key: amount for (what, key), (_, amount) in model.deposits.items() if what == "reputation"}
     yield "reputations", paid, {key: item.deposit for key, item in records.items()}
+
+
+def kept(job: ModelJob) -> int:
+    """What of the money of a job that is not over has not returned."""
+    return job.delivered if job.state == "disputed" else job.cost
+
+
+def contests(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    found = {}
+    for key, item in DISPUTES.scan(view):
+        parties = (item.kind.name.lower(), item.subject, item.opener, item.respondent, item.by_provider)
+        money = (item.earned, item.paid, item.collateral, item.deposit, item.storage, item.interrupts)
+        ballots = {
+            item.electorate[ballot.voter]: (ballot.renter_share, ballot.slash_share, ballot.fault)
+            for ballot in item.ballots
+        }
+        ruling = item.ruling and (item.ruling.renter_share, item.ruling.slash_share, item.ruling.fault)
+        end = (item.gross, item.slashed, item.deposit_returned if item.forget_live_ms else 0, item.forget_live_ms or 0)
+        time = item.deadline_live_ms
+        found[key] = (parties, money, sorted(item.electorate), item.status.name.lower(), ballots, ruling, end, time)
+    told = {}
+    for key, twin in model.disputes.items():
+        parties = (twin.kind, twin.subject, twin.opener, twin.respondent, twin.by_provider)
+        _, storage = model.deposits["dispute", key]
+        money = (twin.earned, twin.paid, twin.slice, twin.deposit, storage, twin.interrupts)
+        end = (twin.gross, twin.slashed, twin.returned, twin.leaves)
+        judges = sorted(twin.judges)
+        told[key] = (parties, money, judges, twin.state, twin.opinions, twin.ruling, end, twin.deadline_live)
+    yield "disputes", told, found
 
 
 def clubs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:

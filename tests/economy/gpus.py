@@ -34,6 +34,9 @@ class ModelGpu:
     offline: bool = False
     retiring: bool = False
     retired: bool = False
+    challenge: bytes | None = None
+    """The open dispute about its hardware."""
+    refuted: bool = False
     idle: int = 0
     """Block time at which the last thing in its calendar ended, or its owner retired it."""
     leaves: int = 0
@@ -64,10 +67,14 @@ class Gpus(Reputations):
         super().due()
         for gpu in self.gpus.values():
             gpu.windows = {key: window for key, window in gpu.windows.items() if window[1] > self.now}
-            if gpu.status == "active" and self.live >= gpu.offline_live:
-                self.stretch(gpu, gpu.offline_live)
-                gpu.offline = True
+            self.heard_of(gpu, self.live)
         self.vacated(*self.gpus)
+
+    def heard_of(self, gpu: ModelGpu, live: int) -> None:
+        """It is offline if its heartbeat was overdue at this live time."""
+        if gpu.status == "active" and live >= gpu.offline_live:
+            self.stretch(gpu, gpu.offline_live)
+            gpu.offline = True
 
     def stretch(self, gpu: ModelGpu, until: int) -> None:
         """It was online, or offline, up to this live time."""
@@ -82,7 +89,7 @@ class Gpus(Reputations):
         """Something left these calendars: what was only waiting for that is retired."""
         for gpu_id in gpus:
             gpu = self.gpus[gpu_id]
-            if gpu.retiring and not gpu.retired and not any(self.calendar(gpu_id)):
+            if gpu.retiring and not gpu.retired and gpu.challenge is None and not any(self.calendar(gpu_id)):
                 gpu.retired = True
                 gpu.leaves = self.live_at(gpu.idle) + self.parameters.review_window_seconds * 1_000
 
@@ -179,12 +186,17 @@ class Gpus(Reputations):
         gpu = self.gpus[action.gpu]
         if gpu.retiring:
             return "gpu_retired"
-        self.stretch(gpu, self.live)
-        gpu.windows = {}
-        gpu.retiring = True
-        self.idle(self.now, action.gpu)
-        self.vacated(action.gpu)
+        self.withdraw(action.gpu, self.live)
         return None
+
+    def withdraw(self, gpu_id: bytes, live: int) -> None:
+        """From this live time on a GPU is off the market; what is booked stays booked."""
+        gpu = self.gpus[gpu_id]
+        self.heard_of(gpu, live)
+        self.stretch(gpu, live)
+        gpu.windows, gpu.retiring = {}, True
+        self.idle(self.instant(live), gpu_id)
+        self.vacated(gpu_id)
 
     def do_gpu_update(self, sender: bytes, action: UpdateGpu) -> str | None:
         if error := self.owned(sender, action.gpu):

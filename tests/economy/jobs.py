@@ -61,6 +61,11 @@ class ModelJob(Money):
     def cost(self) -> int:
         return self.units * self.price
 
+    @property
+    def delivered(self) -> int:
+        """What it comes to if all that was delivered is paid, base units."""
+        return (self.done + (self.attempt.total if self.attempt else 0)) * self.price
+
 
 @dataclass
 class Jobs(Bookings):
@@ -74,7 +79,7 @@ class Jobs(Bookings):
     def holdings(self) -> Iterator[tuple[bytes, int]]:
         yield from super().holdings()
         for job in self.jobs.values():
-            if job.state in ("claimed", "payload_shared", "delivered") and job.attempt:
+            if job.state in ("claimed", "payload_shared", "delivered", "disputed") and job.attempt:
                 yield job.attempt.provider, job.attempt.slice
 
     def calendar(self, gpu: bytes) -> Iterator[tuple[int, int]]:
@@ -381,7 +386,7 @@ class Reviews(Jobs):
             party, paid, fee = booking.renter, booking.paid if booking.state == "closed" else 0, booking.fee
             provider, gpus = booking.provider, booking.gpus
         elif job is not None:
-            party, paid, fee = job.renter, job.paid if job.state == "accepted" else 0, job.fee
+            party, paid, fee = job.renter, job.paid if job.state in ("accepted", "closed") else 0, job.fee
             provider, gpus = (job.attempt.provider, job.attempt.gpus) if job.attempt else (b"", ())
         else:
             return "not_found"

@@ -40,10 +40,15 @@ PARAMETERS = Parameters(
     market_fee_staker_share=2_222,
     release_charge=137,
     review_window_seconds=3_600,
+    dispute_deposit=COIN // 10,
+    dispute_response_seconds=75,
+    dispute_vote_seconds=60,
     authority_minimum_stake=0,
 )
 FORGETFUL = replace(PARAMETERS, review_window_seconds=240, review_retention_seconds=500)
 """So that what is over leaves the state while the economy goes on."""
+AT_ONCE = {"judge": (1, 3, 5), "work": (1, 1, 3)}
+"""Attempts of a family in one step, where most things take several."""
 JUMPS_MS = (1, 2, 500, 1_000, 1_000, 9_999, 14_999, 15_000, 15_001, 40_000, 61_000, 600_000, 3 * 3_600_000)
 
 
@@ -74,7 +79,7 @@ class Economy:
         self.ledger = Ledger(specification, check=False)
         balances = {owner.address: owner.balance for owner in specification.allocations}
         stakes = {owner.address: owner.stake for owner in specification.allocations if owner.stake}
-        self.model = Model(parameters, balances, stakes)
+        self.model = Model(parameters, balances, stakes, tuple(officer.address for officer in council))
         self.model.found_epoch()
         self.spare_keys = [PrivateKey(sha256(f"spare {index}".encode())) for index in range(12)]
         keys, chain_id = self.spare_keys, self.ledger.chain_id
@@ -140,7 +145,8 @@ class Economy:
             if family == "several":
                 self.add_several()
             else:
-                self.add(self.choices.attempt(family))
+                for _ in range(self.rng.choice(AT_ONCE.get(family, (1,)))):
+                    self.add(self.choices.attempt(family))
         return self.finish()
 
     def trace(self) -> str:
