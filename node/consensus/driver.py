@@ -18,6 +18,7 @@ from chain.block import Block
 from chain.certificate import Certificate
 from chain.errors import LedgerError
 from chain.evidence import ConflictingVotes
+from node.consensus.agenda import Agenda, Work
 from node.consensus.deadlines import Deadlines
 from node.consensus.events import (
     Advanced,
@@ -53,6 +54,7 @@ from node.consensus.events import (
     WorkAvailable,
 )
 from node.consensus.inbox import Inbox
+from node.consensus.runner import BlockRunner
 from node.consensus.signer import Signer
 from node.consensus.simplex import Simplex
 from node.crash import crash_point
@@ -64,7 +66,7 @@ from node.network.messages import (
     Message,
     encode_message,
 )
-from node.network.stream import Cancellable, Clock
+from node.network.stream import Clock
 
 PEER_QUEUE_BYTES = 8 << 20
 """Undelivered consensus messages of one peer; above it nothing more is read from that peer."""
@@ -74,7 +76,6 @@ MAXIMUM_SERVING = 16
 """Answers being prepared for peers; a request above it is dropped, for peers ask again."""
 PENALTY_POINTS = 50
 """What an invalid consensus message costs its sender."""
-_LONGEST_WAIT_SECONDS = 60.0
 _LONGEST_TURN_SECONDS = 0.005
 
 _log = logging.getLogger(__name__)
@@ -98,16 +99,6 @@ class Links(Protocol):
     def penalise(self, peer_key: bytes, points: int, reason: str) -> None: ...
 
     def is_connected(self, peer_key: bytes) -> bool: ...
-
-
-class Work(Protocol):
-    """Whether there is something to put in a block."""
-
-    def pending(self) -> bool:
-        """Whether a transaction can be included now."""
-
-    def due_ms(self) -> int | None:
-        """Time of day at which the ledger itself has something to do in the present state; None if never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +140,9 @@ class Driver:
         """
         self._core = core
         self._executor = executor
+        self._runner = BlockRunner(executor)
         self._signer = signer
         self._links = links
-        self._work = work
         self._reports = reports
         self._clock = clock
         self._wall_ms = wall_ms
@@ -161,7 +152,7 @@ class Driver:
         self._room: dict[bytes, asyncio.Event] = {}
         self._received = 0
         self._deadlines = Deadlines(clock, lambda: self._received, self._on_deadline)
-        self._due_timer: Cancellable | None = None
+        self._agenda = Agenda(work, clock, wall_ms, self.work_available)
         self._work_queued = False
         self._may_propose = True
         self._silent = False
@@ -170,8 +161,6 @@ class Driver:
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        # Execution may take seconds. What a vote waits for must not wait behind it.
-        self._execution = ThreadPoolExecutor(1, "execution")
         self._durable = ThreadPoolExecutor(1, "durable")
         self._reading = ThreadPoolExecutor(1, "reading")
 
@@ -192,10 +181,14 @@ class Driver:
 
     async def start(self) -> None:
         """Read what was durable, execute the candidates again and start the core. Raises what reading raises."""
-        head, candidates, certificates = await self._on(self._execution, self._restore)
-        has_work = self._has_work()
+        kept = await self._runner.kept()
+        for block in kept.candidates:
+            verdict = await self._runner.execute(block)
+            if verdict is not None and verdict.invalid is not None:
+                raise ConsensusHalted(reason=f"a stored candidate is invalid: {verdict.invalid}", block_hash=block.hash)
+        has_work = self._agenda.has_work()
         votes = () if self._signer is None else self._signer.votes()
-        self._put(Started(self._now(), head, candidates, certificates, votes, has_work))
+        self._put(Started(self._now(), kept.head, kept.candidates, kept.certificates, votes, has_work))
         self._task = asyncio.create_task(self._run(), name="consensus")
 
     async def stop(self) -> None:
@@ -205,8 +198,7 @@ class Driver:
         if self._task is not None:
             await self._task
         self._deadlines.close()
-        if self._due_timer is not None:
-            self._due_timer.cancel()
+        self._agenda.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for room in self._room.values():
             room.set()
@@ -257,17 +249,11 @@ class Driver:
         Returns the new head, or None if the block is invalid here. Tell the core with `announce`.
         """
 
-        def apply() -> Head | None:
-            head = self._executor.head()
-            if block.header.height <= head.height:
-                return head
-            return None if self._executor.execute(block) is not None else self._executor.commit(block, finalization)
-
-        return await self._on(self._execution, apply)
+        return await self._runner.apply_final(block, finalization)
 
     def announce(self, head: Head) -> None:
         """Tell the core of a head that synchronisation reached."""
-        self._put(Advanced(self._now(), head, self._has_work()))
+        self._put(Advanced(self._now(), head, self._agenda.has_work()))
 
     def fail(self, error: BaseException) -> None:
         """Stop the core for a failure, here or elsewhere in the node."""
@@ -325,8 +311,8 @@ class Driver:
             case SignVote():
                 await self._sign(effect)
             case Commit():
-                head = await self._on(self._execution, lambda: self._commit(effect.block, effect.finalization))
-                self._answers.append(Advanced(self._now(), head, self._has_work()))
+                head = await self._runner.commit(effect.block, effect.finalization)
+                self._answers.append(Advanced(self._now(), head, self._agenda.has_work()))
             case RaiseFloor() if self._signer is not None:
                 signer = self._signer
                 await self._on(self._durable, lambda: signer.raise_floor(effect.epoch, effect.view))
@@ -380,31 +366,12 @@ class Driver:
         self._answers.append(VoteSigned(self._now(), vote))
 
     async def _execute(self, block: Block) -> None:
-        def execute() -> tuple[str | None] | None:
-            # Synchronisation may have moved the head meanwhile; the core then learns that before it needs an answer.
-            if block.header.parent_hash != self._executor.head().hash:
-                return None
-            return (self._executor.execute(block),)
-
-        verdict = await self._on(self._execution, execute)
+        verdict = await self._runner.execute(block)
         if verdict is not None:
-            self._put(BlockExecuted(self._now(), block.hash, verdict[0]))
+            self._put(BlockExecuted(self._now(), block.hash, verdict.invalid))
 
     async def _build(self, effect: BuildBlock) -> None:
-        def build() -> Block | None:
-            if effect.parent_hash != self._executor.head().hash:
-                return None
-            return self._executor.build(
-                height=effect.height,
-                parent_hash=effect.parent_hash,
-                epoch=effect.epoch,
-                view=effect.view,
-                time_ms=effect.time_ms,
-                proposer=effect.proposer,
-                weight_budget=effect.weight_budget,
-            )
-
-        block = await self._on(self._execution, build) if self._may_propose else None
+        block = await self._runner.build(effect) if self._may_propose else None
         if block is not None:
             self._put(BlockBuilt(self._now(), effect.view, block))
 
@@ -431,41 +398,7 @@ class Driver:
         # A timer may fire within its resolution before its time, which the core would take for a stale one.
         self._put(DeadlineReached(Moment(max(now.monotonic_ms, at_ms), now.wall_ms), timer))
 
-    def _has_work(self) -> bool:
-        """Whether a block has something to do now; else arms the timer for when it will."""
-        due_ms = self._work.due_ms()
-        if self._due_timer is not None:
-            self._due_timer.cancel()
-            self._due_timer = None
-        wait = None if due_ms is None else (due_ms - self._wall_ms()) / 1_000
-        if self._work.pending() or (wait is not None and wait <= 0):
-            return True
-        if wait is not None:
-            # The time of day may jump, so a long wait is looked at again.
-            self._due_timer = self._clock.call_later(min(wait, _LONGEST_WAIT_SECONDS), self._check_due)
-        return False
-
-    def _check_due(self) -> None:
-        self._due_timer = None
-        if not self._stopping and self._has_work():
-            self.work_available()
-
     # Small parts.
-
-    def _commit(self, block: Block, finalization: Certificate) -> Head:
-        head = self._executor.head()
-        # Synchronisation may have been faster, by this block and more.
-        return head if block.header.height <= head.height else self._executor.commit(block, finalization)
-
-    def _restore(self) -> tuple[Head, tuple[Block, ...], tuple[Certificate, ...]]:
-        head = self._executor.head()
-        candidates = tuple(self._executor.candidates())
-        for block in candidates:
-            if block.header.parent_hash == head.hash:
-                invalid = self._executor.execute(block)
-                if invalid is not None:
-                    raise ConsensusHalted(reason=f"a stored candidate is invalid: {invalid}", block_hash=block.hash)
-        return head, candidates, tuple(self._executor.certificates())
 
     def _put(self, event: Event) -> None:
         self._inbox.put(event)
@@ -493,7 +426,7 @@ class Driver:
         task.add_done_callback(self._tasks.discard)
 
     def _shut_workers(self) -> None:
-        self._execution.shutdown()
+        self._runner.shut()
         self._durable.shutdown()
         self._reading.shutdown()
 
