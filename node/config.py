@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from chain.crypto.ed25519 import PUBLIC_KEY_SIZE
 from chain.errors import LedgerError
 from node.consensus.timing import Timing
-from node.network.peers import PeerAddress
+from node.network.config import PeerAddress
 
 ENVIRONMENT_PREFIX = "AITBC_NODE_"
 MAXIMUM_PEERS = 256

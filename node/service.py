@@ -26,6 +26,7 @@ from node.keys import read_secret
 from node.membership import Membership
 from node.mempool import Mempool
 from node.metrics import Metrics
+from node.network.config import NetworkConfig
 from node.network.frames import Priority
 from node.network.gossip import TransactionGossip
 from node.network.messages import (
@@ -35,7 +36,7 @@ from node.network.messages import (
     decode_message,
     encode_message,
 )
-from node.network.peers import NetworkConfig, PeerInfo, PeerNetwork
+from node.network.peers import PeerInfo, PeerNetwork
 from node.network.stream import Clock, LoopClock
 from node.pruning import Pruner
 from node.rpc.context import RpcContext

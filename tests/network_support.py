@@ -11,9 +11,10 @@ from itertools import count
 import pytest
 
 from chain.crypto.ed25519 import PrivateKey
+from node.network.config import NetworkConfig, PeerAddress
 from node.network.handshake import CloseCode, Initiator, LinkClosed, Responder, Session
 from node.network.link import Link, LinkLimits, LinkTimes, dial, respond
-from node.network.peers import NetworkConfig, PeerAddress, PeerNetwork
+from node.network.peers import PeerNetwork
 from node.network.stream import Clock, LoopClock, Stream, listen, open_stream
 
 GENESIS = bytes(range(32))

@@ -18,7 +18,7 @@ from genesis.specification import Specification, to_file
 from node import keys
 from node.config import Configuration, LogSettings, NetworkSettings, NodeFiles, RpcSettings
 from node.consensus.timing import Timing
-from node.network.peers import NetworkConfig, PeerAddress
+from node.network.config import NetworkConfig, PeerAddress
 from node.setup import initialise
 from tests.ledger import Person, make_specification
 

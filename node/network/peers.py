@@ -16,7 +16,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from itertools import count
@@ -24,63 +24,15 @@ from typing import Literal
 
 from chain.crypto.ed25519 import PUBLIC_KEY_SIZE, PrivateKey
 from node.network.accepting import AcceptRates
+from node.network.config import NetworkConfig, PeerAddress
+from node.network.dialling import Attempt, Dialler
 from node.network.frames import Priority
 from node.network.handshake import EPHEMERAL_SIZE, CloseCode, LinkClosed
-from node.network.link import Link, LinkLimits, LinkTimes, dial, respond
+from node.network.link import Link, LinkLimits, dial, respond
 from node.network.standing import Standing
-from node.network.stream import Clock, LoopClock, Stream, deadline, listen, open_stream, sleep
+from node.network.stream import Clock, LoopClock, Stream, deadline, listen, open_stream
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAddress:
-    """A peer to dial."""
-
-    key: bytes
-    """Its Ed25519 node key, 32 bytes: who must answer there."""
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Limits and times of a node's peer network. Times are in seconds."""
-
-    times: LinkTimes = field(default_factory=LinkTimes)
-    trusted_limits: LinkLimits = field(default_factory=LinkLimits)
-    """For authorities and listed peers."""
-    follower_limits: LinkLimits = field(
-        default_factory=lambda: LinkLimits(
-            max_message_bytes=1 << 20,
-            send_queue_bytes=8 << 20,
-            bytes_per_second=4.0 * (1 << 20),
-            messages_per_second=2_000.0,
-        )
-    )
-    """For everybody else."""
-    max_followers: int = 32
-    max_pending_handshakes: int = 64
-    """Connections that have not proved a key yet. The oldest makes room for a new one."""
-    accepts_per_second: float = 50.0
-    """Inbound handshakes begun with one host, sustained; four seconds of it may come at once."""
-    accepts_per_second_in_total: float = 500.0
-    """Likewise with all hosts together."""
-    connect_timeout: float = 5.0
-    dial_backoff_min: float = 0.2
-    """Wait before the first redial. It doubles with each failure; half of every wait is random."""
-    dial_backoff_max: float = 10.0
-    stable_after: float = 10.0
-    """A link that lived this long resets the backoff."""
-    ban_score: int = 100
-    ban_seconds: float = 600.0
-    score_decay_per_second: float = 1.0
-    throttle_points: int = 1
-    """What exceeding a receive rate once costs."""
-    rest_per_point: float = 0.001
-    """How long an authority above `ban_score` is not read from, for each further point."""
-    violation_points: int = 100
-    """What breaking the link protocol costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +72,6 @@ class _Live:
     """Order number of the moment this node accepted the link or learned that it was accepted."""
     since: float
     task: asyncio.Task[None] | None = None
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One try at dialling a peer."""
-
-    task: asyncio.Task[None] | None = None
-    connected: bool = False
-    finished: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class PeerNetwork:
@@ -188,9 +131,7 @@ class PeerNetwork:
         self._jitter = jitter
         self._order = count(1)
         self._links: dict[bytes, _Live] = {}
-        self._attempts: dict[bytes, _Attempt] = {}
-        self._vacant: dict[bytes, asyncio.Event] = {}
-        self._failures: dict[bytes, int] = {}
+        self._diallers: dict[bytes, Dialler] = {}
         # Handshakes under way, oldest first.
         self._pending: dict[asyncio.Task[None], None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -208,9 +149,9 @@ class PeerNetwork:
             self.listen_address = (host, port)
         self._running = True
         for address in self._addresses.values():
-            self._vacant[address.key] = asyncio.Event()
-            self._vacant[address.key].set()
-            self._spawn(self._keep_dialling(address))
+            dialler = Dialler(partial(self._dial, address), config, self._clock, self._jitter)
+            self._diallers[address.key] = dialler
+            self._spawn(dialler.run())
 
     async def stop(self) -> None:
         """End every link and task. Each live peer gets its `on_disconnect`. May be called more than once."""
@@ -378,14 +319,10 @@ class PeerNetwork:
 
         Raises: LinkClosed: DUPLICATE, or what `_check_welcome` raises now.
         """
-        attempt = self._attempts.get(peer_key)
-        if attempt is not None and attempt.connected and self.key < peer_key:
+        dialler = self._diallers.get(peer_key)
+        if dialler is not None and self.key < peer_key:
             # Simultaneous, and this side's dial has precedence. The other side never waits, so neither waits for long.
-            try:
-                async with deadline(self._clock, self._config.times.handshake_step / 2):
-                    await attempt.finished.wait()
-            except TimeoutError:
-                pass
+            await dialler.settle(self._config.times.handshake_step / 2)
         self._check_welcome(peer_key, host)
         live = self._links.get(peer_key)
         if live is not None and opened < live.established and not live.link.closing:
@@ -396,9 +333,8 @@ class PeerNetwork:
                 stays = self.key < peer_key
             if stays:
                 raise LinkClosed(CloseCode.DUPLICATE)
-        attempt = self._attempts.get(peer_key)
-        if attempt is not None and attempt.task is not None:
-            attempt.task.cancel()
+        if dialler is not None:
+            dialler.give_way()
 
     def _adopt(self, link: Link, opened: int) -> None:
         """Make an accepted link the one to its peer."""
@@ -409,8 +345,8 @@ class PeerNetwork:
             self._notify(self._on_disconnect, peer_key)
         live = _Live(link, opened, next(self._order), self._clock.now())
         self._links[peer_key] = live
-        if peer_key in self._vacant:
-            self._vacant[peer_key].clear()
+        if peer_key in self._diallers:
+            self._diallers[peer_key].linked()
         link.throttled = partial(self._throttled, peer_key)
         live.task = self._spawn(self._serve(live))
         _log.info("linked with %s (%s)", _short(peer_key), "outbound" if link.outbound else "inbound")
@@ -429,31 +365,20 @@ class PeerNetwork:
         _log.info("link with %s ended: %s", _short(peer_key), reason)
         if self._links.get(peer_key) is live:
             del self._links[peer_key]
-            if self._clock.now() - live.since >= self._config.stable_after:
-                self._failures.pop(peer_key, None)
-            if peer_key in self._vacant:
-                self._vacant[peer_key].set()
+            if peer_key in self._diallers:
+                stable = self._clock.now() - live.since >= self._config.stable_after
+                self._diallers[peer_key].unlinked(stable=stable)
             self._notify(self._on_disconnect, peer_key)
         if reason.code == CloseCode.VIOLATION and not reason.remote:
             self.penalise(peer_key, self._config.violation_points, "broke the link protocol")
 
-    async def _keep_dialling(self, address: PeerAddress) -> None:
-        """Have a link to a listed peer, for ever."""
-        vacant = self._vacant[address.key]
-        while True:
-            await vacant.wait()
-            if address.key in self._authorities or not self._standing.is_banned(address.key):
-                attempt = self._attempts[address.key] = _Attempt()
-                attempt.task = self._spawn(self._dial_once(address, attempt))
-                await asyncio.wait({attempt.task})
-                del self._attempts[address.key]
-            await vacant.wait()
-            failures = self._failures.get(address.key, 0)
-            self._failures[address.key] = min(failures + 1, 32)
-            wait = min(self._config.dial_backoff_max, self._config.dial_backoff_min * 2.0**failures)
-            await sleep(self._clock, wait * (1.0 + self._jitter()) / 2.0)
+    def _dial(self, address: PeerAddress, attempt: Attempt) -> asyncio.Task[None] | None:
+        """Begin to dial a listed peer, unless it is banned."""
+        if address.key not in self._authorities and self._standing.is_banned(address.key):
+            return None
+        return self._spawn(self._dial_once(address, attempt))
 
-    async def _dial_once(self, address: PeerAddress, attempt: _Attempt) -> None:
+    async def _dial_once(self, address: PeerAddress, attempt: Attempt) -> None:
         opened = next(self._order)
         try:
             async with deadline(self._clock, self._config.connect_timeout):

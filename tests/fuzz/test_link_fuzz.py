@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from node.network.config import NetworkConfig
 from node.network.frames import Assembler, split_frames
 from node.network.handshake import (
     ANSWER_SIZE,
@@ -20,7 +21,7 @@ from node.network.handshake import (
     Sealer,
 )
 from node.network.link import LinkLimits, LinkTimes, dial
-from node.network.peers import NetworkConfig, PeerNetwork
+from node.network.peers import PeerNetwork
 from node.network.stream import LoopClock, open_stream
 from tests.network_support import (
     ALICE,

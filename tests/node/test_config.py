@@ -7,7 +7,7 @@ import pytest
 
 from node.config import Configuration, InvalidConfiguration, load, parse, variable
 from node.consensus.timing import Timing
-from node.network.peers import PeerAddress
+from node.network.config import PeerAddress
 
 KEY_1, KEY_2 = "11" * 32, "22" * 32
 MINIMAL = {"node": {"data": "data", "genesis": "../genesis.json", "node_key": "node.key"}}

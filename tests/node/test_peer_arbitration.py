@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from node.network.config import PeerAddress
 from node.network.handshake import CloseCode, LinkClosed
 from node.network.link import LinkLimits, LinkTimes, dial
-from node.network.peers import PeerAddress
 from node.network.stream import LoopClock, open_stream
 from tests.network_support import (
     ALICE,

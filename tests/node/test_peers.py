@@ -9,10 +9,11 @@ from itertools import pairwise
 
 import pytest
 
+from node.network.config import NetworkConfig, PeerAddress
 from node.network.frames import Priority
 from node.network.handshake import CloseCode
 from node.network.link import LinkLimits, LinkTimes
-from node.network.peers import NetworkConfig, PeerAddress, PeerNetwork
+from node.network.peers import PeerNetwork
 from node.network.stream import Clock, LoopClock, Stream, open_stream
 from tests.network_support import (
     ALICE,

@@ -12,9 +12,10 @@ from chain.actions.accounts import Transfer
 from chain.bank import NATIVE_ASSET
 from chain.crypto.ed25519 import PrivateKey
 from chain.transaction import Body, Transaction
+from node.network.config import PeerAddress
 from node.network.frames import Priority
 from node.network.messages import CatchUpRequest, CatchUpResponse, Transactions, encode_message
-from node.network.peers import PeerAddress, PeerNetwork
+from node.network.peers import PeerNetwork
 from node.service import Node, wall_ms
 from tests.ledger import DEFAULT_FEE, Person
 from tests.nodes import FAST_NETWORK, Layout, lay_out, until

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from chain.parameters import Parameters
+from node.network.config import NetworkConfig
 from node.network.messages import CatchUpRequest, CatchUpResponse, encode_message
-from node.network.peers import NetworkConfig
 from node.sync import SyncSettings
 from tests.ledger import Person
 from tests.node.test_sync import EPOCH_BLOCKS, FRIEND, HEIGHT, QUICK, STRANGER, syncing
