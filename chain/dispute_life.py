@@ -24,6 +24,7 @@ from chain.dispute import (
     read_dispute,
     subjects,
 )
+from chain.errors import NotFound
 from chain.escrow import escrow_of
 from chain.inventory import GPUS, GpuStatus, hardware_of, read_gpu, retire_if_idle
 from chain.job import Job, delivered_gross, read_job
@@ -196,19 +197,31 @@ def cast(context: Context, dispute_id: bytes, dispute: Dispute, ballot: Ballot) 
 
 
 def current_dispute(context: Context, dispute_id: bytes) -> Dispute:
-    """The dispute, decided if its time is over. Raises NotFound."""
+    """The dispute, decided if its time is over. Raises NotFound, also when it should have left the state."""
+    dispute = _update(context, dispute_id)
+    if has_left(context, dispute):
+        raise NotFound(kind="dispute", id=dispute_id)
+    return dispute
+
+
+def _update(context: Context, dispute_id: bytes) -> Dispute:
     dispute = read_dispute(context.view, dispute_id)
     if dispute.status in PENDING and context.live_ms >= dispute.deadline_live_ms:
         dispute = _decide(context, dispute_id, dispute)
     return dispute
 
 
+def has_left(context: Context, dispute: Dispute) -> bool:
+    """Whether a dispute is over for so long that nobody finds it any more, whatever the due queue has reached."""
+    return dispute.forget_live_ms is not None and context.live_ms >= dispute.forget_live_ms
+
+
 def advance(context: Context, dispute_id: bytes) -> None:
     """Due handler: bring a dispute up to date, and forget it in the end."""
     if DISPUTES.get(context.view, dispute_id) is None:
         return
-    dispute = current_dispute(context, dispute_id)
-    if dispute.forget_live_ms is not None and context.live_ms >= dispute.forget_live_ms:
+    dispute = _update(context, dispute_id)
+    if dispute.forget_live_ms is not None and has_left(context, dispute):
         unschedule(context, Clock.LIVE, dispute.forget_live_ms, Subject.DISPUTE, dispute_id)
         DISPUTES.delete(context.view, dispute_id)
         deposit.give_back(context, dispute.opener, dispute.storage, ("dispute", dispute_id))

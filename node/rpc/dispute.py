@@ -4,7 +4,8 @@ from chain import interface as api
 from chain.action import Action
 from chain.actions.disputes import ChallengeHardware, OpenDispute, RespondToDispute
 from chain.dispute import DISPUTES, PENDING, Dispute, DisputeStatus
-from chain.dispute_life import current_dispute
+from chain.dispute_life import current_dispute, has_left
+from chain.errors import NotFound
 from node.rpc.account import Places
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
@@ -60,6 +61,16 @@ def get(read: Read, params: api.DisputeParams) -> api.DisputeDetails:
     return api.DisputeDetails(as_of=read.as_of, view=_view(read, dispute_id, dispute))
 
 
+def still(read: Read, dispute_id: bytes, stored: Dispute) -> Dispute | None:
+    """The dispute as of now, unless it is about to leave the state."""
+    if stored.status not in PENDING:
+        return None if has_left(read.now(), stored) else stored
+    try:
+        return current_dispute(read.now(), dispute_id)
+    except NotFound:
+        return None
+
+
 def list_disputes(read: Read, params: api.DisputeListParams) -> api.DisputeList:
     party, voter = (None if text is None else read.address(text) for text in (params.party, params.voter))
     subject = None if params.subject is None else bytes.fromhex(params.subject)
@@ -73,14 +84,16 @@ def list_disputes(read: Read, params: api.DisputeListParams) -> api.DisputeList:
             and params.kind in (None, dispute.kind.name.lower())
         )
 
+    def stands(dispute: Dispute) -> bool:
+        """The filters over what time changes."""
+        wanted = params.status in (None, dispute.status.name.lower())
+        return wanted and (dispute.status in PENDING or not params.pending)
+
     found = []
     for dispute_id, stored in scan_records(read.snapshot, DISPUTES, Dispute, party, voter, subject):
-        if matches(stored):
-            dispute = stored if stored.status not in PENDING else current_dispute(read.now(), dispute_id)
-            if params.status in (None, dispute.status.name.lower()) and (
-                dispute.status in PENDING or not params.pending
-            ):
-                found.append((dispute_id, dispute))
+        dispute = still(read, dispute_id, stored) if matches(stored) else None
+        if dispute is not None and stands(dispute):
+            found.append((dispute_id, dispute))
     page, following = newest_first(found, lambda dispute: dispute.opened_height, params.cursor, params.limit)
     items = tuple(_view(read, dispute_id, dispute) for dispute_id, dispute in page)
     return api.DisputeList(as_of=read.as_of, items=items, next_cursor=following)

@@ -14,9 +14,11 @@ from chain.action import BlockContext, Clock, Context
 from chain.bank import ACCOUNTS, totals
 from chain.booking import BOOKINGS
 from chain.clocks import read_clocks
+from chain.dispute import DISPUTES
 from chain.escrow import ESCROWS
 from chain.invariants import check_all
 from chain.inventory import GPUS
+from chain.job import JOBS
 from chain.parameters import read_parameters
 from chain.reputation import REPUTATIONS
 from chain.rewards import NO_SHARE
@@ -129,7 +131,9 @@ def settled(view: View) -> dict[str, object]:
         "stakes": {key: replace(held, share=NO_SHARE) for key, held in STAKES.scan(view)},
         "escrows": dict(ESCROWS.scan(view)),
         "bookings": {key: replace(booking, closed_height=None) for key, booking in BOOKINGS.scan(view)},
+        "jobs": {key: job for key, job in JOBS.scan(view) if job.booking is None},
         "gpus": dict(GPUS.scan(view)),
+        "disputes": {key: replace(dispute, closed_height=None) for key, dispute in DISPUTES.scan(view)},
         "totals": replace(money, epoch_pot=money.epoch_pot + money.rewards, rewards=0),
         "reputations": dict(REPUTATIONS.scan(view)),
         "trades": dict(TRADES.scan(view)),

@@ -599,6 +599,22 @@ class TestAfterwards:
         name, _ = court.refused(court.renter, OpenDispute(stage.booking, "again"))
         assert name == "not_found"
 
+    @pytest.mark.parametrize("decided", [False, True])
+    def test_nothing_finds_what_should_have_left(self, decided: bool) -> None:
+        """The clock forgets it, whatever the due queue has reached."""
+        court = Court(price=PRICE, parameters=altered(TIGHT, review_window_seconds=60))
+        stage = Stage(court=court)
+        dispute_id = stage.open(by_provider=False)
+        court.respond(court.provider, dispute_id)
+        if decided:
+            court.rule(dispute_id, 5_000)
+        clog(court)
+        court.wait(RESPONSE_MS + 60_000)
+        assert DISPUTES.get(court.view, dispute_id) is not None, "the queue has not come so far"
+        gone = ("not_found", {"kind": "dispute", "id": dispute_id})
+        assert court.refused(court.judges[0], VoteOnDispute(dispute_id, 0, 0, N)) == gone
+        assert court.refused(court.provider, RespondToDispute(dispute_id, "x")) == gone
+
     def test_a_slash_may_have_left_less(self) -> None:
         """What is given to the renter is what there is."""
         stage = Stage()

@@ -58,7 +58,8 @@ class DisputeChoices(MarketChoices):
         if not known:
             return None
         key, dispute = rng.choice(known)
-        key = UNKNOWN if rng.random() < 0.02 else key
+        if rng.random() < 0.03:
+            key = rng.choice([*model.forgotten, UNKNOWN])
         if rng.random() < (0.9 if dispute.state == "open" else 0.04):
             return self.mostly(dispute.respondent), RespondToDispute(key, "It does.")
         return self.opinion(key, dispute)

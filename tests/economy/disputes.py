@@ -93,6 +93,8 @@ def ruling(opinions: list[Opinion]) -> Opinion:
 @dataclass
 class Disputes(Jobs):
     disputes: dict[bytes, ModelDispute] = field(default_factory=dict)
+    forgotten: list[bytes] = field(default_factory=list)
+    """Those that have left the state."""
 
     def live_edges(self) -> Iterator[int]:
         yield from super().live_edges()
@@ -104,6 +106,7 @@ class Disputes(Jobs):
                 self.decide(dispute, dispute.deadline_live)
             if not dispute.pending and self.live >= dispute.leaves:
                 del self.disputes[key]
+                self.forgotten.append(key)
                 self.give_back("dispute", key)
         super().due()
 
