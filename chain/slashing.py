@@ -1,9 +1,9 @@
 """Slashing: taking stake from whoever broke a rule that his stake vouched for.
 
 A slash takes free stake, then unbondings (the soonest due first), then collateral, and never more than there is. So
-what somebody tries to take away goes before what secures renters. Part of it, up to a cap, rewards whoever showed the
-fault; the rest is burnt. Collateral that was taken stays reserved in name (`Stake.collateral`), so nothing that it
-secured has to be found: whatever is forfeited later takes what is left.
+what somebody tries to take away goes before what secures renters. Part of it, up to a cap and at most half, rewards
+whoever showed the fault; the rest is burnt. Collateral that was taken stays reserved in name (`Stake.collateral`), so
+nothing that it secured has to be found: whatever is forfeited later takes what is left.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def slash_share(
 
     Args:
         rate: basis points.
-        beneficiary: gets up to `reward_cap` of it, unless it is the account itself.
+        beneficiary: gets up to `reward_cap` of it, and at most half, unless it is the account itself.
     """
     before = _stake_before(context, address)
     return _slash(context, address, before, before * rate // 10_000, rate, beneficiary, reward_cap)
@@ -72,7 +72,7 @@ def _slash(
     from_free = min(amount, stake.stake_of(context.view, address).free)
     from_unbondings = unbonding.take(context, address, amount - from_free)
     stake.seize(context, address, amount - from_unbondings)
-    reward = min(amount, reward_cap) if beneficiary not in (None, address) else 0
+    reward = min(amount // 2, reward_cap) if beneficiary not in (None, address) else 0
     if beneficiary is not None:
         credit(context.view, beneficiary, reward)
     adjust(context.view, burnt=amount - reward)

@@ -18,7 +18,6 @@ from chain.invariants import require
 from chain.record import record
 from chain.schema import Address, Amount, BasisPoints, Hash, PublicKey, Unsigned64
 from chain.slashing import SLASH_WEIGHT, slash_share
-from chain.stake import stake_of
 from chain.state.tables import Table, TableId, u64
 from chain.state.view import View
 
@@ -114,8 +113,7 @@ class SubmitEvidence(Action):
         if offence is None:
             return
         rate = context.parameters.evidence_slash
-        half = stake_of(context.view, operator).amount * rate // 20_000
-        cap = min(context.parameters.evidence_reward, half)
+        cap = context.parameters.evidence_reward
         done = slash_share(context, operator, rate, beneficiary=context.sender, reward_cap=cap)
         conviction = Conviction(
             offence=offence,

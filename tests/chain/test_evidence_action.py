@@ -78,6 +78,16 @@ class TestConviction:
         assert council.balance(council.stranger) == before + 5 * COIN - DEFAULT_FEE
         assert council.stake(guilty) == 90 * COIN
 
+    def test_half_of_what_is_unbonding_as_well(self) -> None:
+        """Who takes away what he need not keep does not make it less worth while to show what he did."""
+        council = Council(4, stake=2 * SHORT.authority_minimum_stake)
+        guilty = council.officers[2]
+        council.do(guilty, RemoveStake(SHORT.authority_minimum_stake))
+        before = council.balance(council.stranger)
+        council.do(council.stranger, evidence(council, guilty))
+        assert council.balance(council.stranger) == before + 10 * COIN - DEFAULT_FEE
+        assert council.stake(guilty) == 80 * COIN
+
     def test_who_falls_below_the_minimum_leaves(self) -> None:
         council = Council(4, stake=SHORT.authority_minimum_stake)
         guilty = council.officers[2]
