@@ -44,6 +44,7 @@ class Machine(RuleBasedStateMachine):
         self.root = Root(self.economy.ledger.genesis.state)
         self.seen = 0
         self.economy.open_market()
+        self.economy.open_council()
         for changes in self.economy.all_changes:
             self.root.apply(self.seen + 1, changes)
             self.seen += 1
@@ -124,6 +125,26 @@ class Machine(RuleBasedStateMachine):
     @rule(seed=SEEDS)
     def judge(self, seed: int) -> None:
         self.step("judge", seed)
+
+    @rule(seed=SEEDS)
+    def measure(self, seed: int) -> None:
+        self.step("measure", seed)
+
+    @rule(seed=SEEDS)
+    def ballot(self, seed: int) -> None:
+        self.step("ballot", seed)
+
+    @rule(seed=SEEDS)
+    def ballot_again(self, seed: int) -> None:
+        self.step("ballot", seed)
+
+    @rule(seed=SEEDS)
+    def office(self, seed: int) -> None:
+        self.step("office", seed)
+
+    @rule(seed=SEEDS)
+    def evidence(self, seed: int) -> None:
+        self.step("evidence", seed)
 
     @rule(seed=SEEDS)
     def several(self, seed: int) -> None:

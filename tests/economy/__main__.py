@@ -16,6 +16,7 @@ def main(arguments: list[str]) -> None:
     elif arguments[0] == "steps":
         economy = Economy(int(arguments[1]), parameters=FORGETFUL)
         economy.open_market()
+        economy.open_council()
         for step in arguments[2:]:
             family, _, seed = step.partition(":")
             print(step, economy.step(family, int(seed)))

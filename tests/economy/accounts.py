@@ -130,6 +130,8 @@ class Staking(Books):
             return "stake_locked"
         if self.free(sender) < action.amount:
             return "insufficient_stake"
+        if self.free(sender) - action.amount < self.keeps(sender):
+            return "authority_stake_locked"
         if sum(owner == sender for _, owner, _ in self.unbonding.values()) == MAXIMUM_UNBONDINGS:
             return "too_many_unbondings"
         self.stake[sender] -= action.amount

@@ -1,6 +1,7 @@
 """Everything that can be attempted: every family in one generator."""
 
 from tests.economy.choices_accounts import AccountChoices
+from tests.economy.choices_council import CouncilChoices
 from tests.economy.choices_disputes import DisputeChoices
 from tests.economy.choices_jobs import JobChoices
 from tests.economy.choices_requests import RequestChoices
@@ -21,10 +22,15 @@ FAMILIES = {
     "multisig": 2,
     "dispute": 1,
     "judge": 3,
+    "measure": 1,
+    "ballot": 3,
+    "office": 1,
+    "evidence": 1,
 }
 """How often each is tried, against the others."""
 BOOKING_FAMILIES = ("account", "stake", "listing", "chore", "reserve", "booking")
+COUNCIL_FAMILIES = ("measure", "ballot", "ballot", "ballot", "office", "evidence")
 
 
-class Attempts(DisputeChoices, JobChoices, RequestChoices, AccountChoices):
+class Attempts(DisputeChoices, JobChoices, RequestChoices, AccountChoices, CouncilChoices):
     """Draws attempts of every family."""

@@ -199,7 +199,7 @@ class Bookings(Gpus):
         gross = max(gross, money.paid)
         fee = floor(gross * Fraction(money.rules.market_fee, 10_000))
         self.pay(payee, (gross - fee) - (money.paid - money.fee))
-        self.collect(fee - money.fee, self.parameters.market_fee_staker_share, money.fee)
+        self.collect(fee - money.fee, money.rules.market_fee_staker_share, money.fee)
         money.paid, money.fee = gross, fee
 
     def do_booking_reserve(self, sender: bytes, action: Reserve) -> str | None:
@@ -234,7 +234,7 @@ class Bookings(Gpus):
         if self.has(renter) + returned < cost + deposit:
             return "insufficient_funds"
         part = min(ceil(Fraction(cost, 10)), limits.collateral_per_gpu * len(gpus))
-        if self.free(gpus[0].owner) < part:
+        if self.spare(gpus[0].owner) < part:
             return "insufficient_collateral"
         booking_id = self.new_id("booking")
         self.pay(renter, -cost)
@@ -310,7 +310,7 @@ class Bookings(Gpus):
             return "insufficient_funds"
         part = min(ceil(Fraction(booking.cost + cost, 10)), self.parameters.collateral_per_gpu * len(gpus))
         part = max(part, booking.slice)
-        if self.free(booking.provider) < part - booking.slice:
+        if self.spare(booking.provider) < part - booking.slice:
             return "insufficient_collateral"
         self.pay(sender, -cost)
         booking.rates.append((booking.end, rate))

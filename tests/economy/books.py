@@ -37,8 +37,6 @@ class Books:
     parameters: Parameters
     balance: dict[bytes, int]
     stake: dict[bytes, int]
-    authorities: tuple[bytes, ...] = ()
-    """Operators of the first authorities."""
     pot: int = 0
     """Collected for stakers."""
     treasury: int = 0
@@ -87,7 +85,7 @@ class Books:
 
     def operators(self) -> tuple[bytes, ...]:
         """Who operates an authority now."""
-        return self.authorities
+        return ()
 
     def new_id(self, domain: str) -> bytes:
         self.ids += 1
@@ -162,7 +160,16 @@ class Books:
         return sum(amount for account, amount in self.holdings() if account == owner)
 
     def free(self, owner: bytes) -> int:
-        return self.stake.get(owner, 0) - self.reserved(owner)
+        """Stake that nothing has reserved; none if a slash took more than was free."""
+        return max(0, self.stake.get(owner, 0) - self.reserved(owner))
+
+    def keeps(self, owner: bytes) -> int:
+        """Free stake that an account must keep."""
+        return 0
+
+    def spare(self, owner: bytes) -> int:
+        """Free stake that may become collateral."""
+        return max(0, self.free(owner) - self.keeps(owner))
 
     def taken(self, gpus: Sequence[bytes], start: int, end: int) -> bool:
         return any(begins < end and start < ends for gpu in gpus for begins, ends in self.calendar(gpu))
@@ -172,6 +179,11 @@ class Books:
         self.blocks.append((time, self.live + min(time - self.now, self.parameters.maximum_gap_ms)))
         self.due()
         self.tidy()
+
+    def required_fee(self, size: int, weight: int) -> int:
+        """The least that a transaction costs."""
+        prices = self.parameters
+        return prices.base_fee + prices.fee_per_byte * size + prices.fee_per_weight * weight
 
     def charge(self, sender: bytes, fee: int, required: int, proposer: bytes) -> None:
         """A transaction is included."""

@@ -29,7 +29,7 @@ class Choices:
     people: list[Person]
     """Those who do everything; some operate an authority."""
     council: list[Officer]
-    """Operators of the authorities, also those who do nothing else."""
+    """Who operates an authority, or may come to; also those who do nothing else."""
     spare_keys: list[PrivateKey]
     chain_id: str
     families: Mapping[str, int]

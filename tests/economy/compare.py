@@ -1,20 +1,33 @@
 """What must be the same in the ledger and in the second ledger, and what the ledger's tables must say of each other."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from itertools import pairwise
 from typing import Any
 
+from chain.actions.evidence import CONVICTIONS
 from chain.actions.multisig import MULTISIGS, PROPOSALS, valid
 from chain.actions.reviews import REVIEWS
+from chain.authorities import (
+    AUTHORITY_SETS,
+    CANDIDATES,
+    DISABLED_KEYS,
+    FORMER,
+    read_authorities,
+    read_departures,
+    stake_bound,
+)
 from chain.bank import ACCOUNTS, totals
 from chain.booking import BOOKINGS
 from chain.crypto.address import key_address
 from chain.dispute import DISPUTES
 from chain.escrow import ESCROWS, escrow_of
+from chain.governance import MEASURES, read_agenda
 from chain.invariants import check_all
 from chain.inventory import GPUS, INTERVALS
 from chain.job import JOBS
 from chain.keys import ALIASES, KEYS
+from chain.parameters import read_parameters
 from chain.reputation import COUNTERS, REPUTATIONS
 from chain.request import BIDS, REQUESTS
 from chain.rewards import settled
@@ -24,6 +37,8 @@ from chain.unbonding import UNBONDINGS, id_of
 from tests.economy.bookings import OVER
 from tests.economy.jobs import ModelJob
 from tests.economy.model import Model
+
+SIDES = (True, False)
 
 
 def compare(model: Model, view: View) -> None:
@@ -64,6 +79,8 @@ def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield from fame(model, view)
     yield from contests(model, view)
     yield from clubs(model, view)
+    yield from measures(model, view)
+    yield from authorities(model, view)
 
 
 def market(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
@@ -197,3 +214,49 @@ def clubs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield "keys", model.bound, keys
     aliases = {address: alias.account for address, alias in ALIASES.scan(view)}
     yield "aliases", {key_address(key): account for key, account in model.bound.items()}, aliases
+
+
+def measures(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    yield "parameters", model.parameters, read_parameters(view)
+    agenda = read_agenda(view)
+    waiting = [(key, item.proposer, item.expires) for key, item in model.measures.items() if item.passed is None]
+    yield "open measures", waiting, [(item.measure, item.proposer, item.expires_ms) for item in agenda.open]
+    passed = [(key, model.measures[key].due, model.measures[key].spent) for key in model.passed]
+    yield "passed measures", passed, [(item.measure, item.due_epoch, item.spent) for item in agenda.passed]
+    told = {}
+    for key, item in model.measures.items():
+        head = (item.proposer, item.actions, item.expires, item.passed)
+        told[key] = (*head, item.yes, item.no, model.deposits["measure", key][1])
+    found = {}
+    for key, measure in MEASURES.scan(view):
+        yes, no = (
+            {each.operator: each.rotations for each in measure.ballots if each.approve is side} for side in SIDES
+        )
+        head = (measure.proposer, measure.actions, measure.expires_ms, measure.passed_epoch)
+        found[key] = (*head, yes, no, measure.deposit)
+    yield "measures", told, found
+    hidden = {(key, False) for key, review in REVIEWS.scan(view) if review.hidden}
+    hidden |= {(key, True) for key, review in REVIEWS.scan(view) if review.reply_hidden}
+    yield "hidden texts", model.hidden, hidden
+
+
+def authorities(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
+    present, coming = read_authorities(view), model.next_epoch
+    yield "authorities", (model.since, model.members), (present.epoch, list(present.members))
+    kept = {term.first: term.members for term in model.terms if term.last >= model.oldest(coming)}
+    past = {int.from_bytes(key, "big"): list(item.members) for key, item in AUTHORITY_SETS.scan(view)}
+    yield "sets of the past", kept, past
+    candidates = {who: (item.authority, item.approved, item.ready) for who, item in model.candidates.items()}
+    found = {who: (item.authority, item.approved_epoch, item.ready_epoch) for who, item in CANDIDATES.scan(view)}
+    yield "candidates", candidates, found
+    yield "who leaves", model.leaving, [(item.operator, item.disabled) for item in read_departures(view).waiting]
+    former = {who: last for who, last in model.former.items() if last >= model.oldest(coming)}
+    yield "who left", former, {who: item.last_epoch for who, item in FORMER.scan(view)}
+    yield "disabled keys", model.disabled, {key: (item.operator, item.epoch) for key, item in DISABLED_KEYS.scan(view)}
+    bound = {who: stake_bound(view, model.parameters, coming, who) for who in model.balance}
+    yield "what stays staked", {who: model.keeps_in(coming, who) for who in model.balance}, bound
+    convictions = {}
+    for key, item in CONVICTIONS.scan(view):
+        said = (item.node_key, item.rate, item.stake_before, item.amount, item.reward, item.submitter, item.height)
+        convictions[int.from_bytes(key[:8], "big"), key[8:]] = said
+    yield "convictions", {key: astuple(item) for key, item in model.convictions.items()}, convictions

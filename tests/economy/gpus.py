@@ -144,7 +144,7 @@ class Gpus(Reputations):
         device = action.hardware.hardware_hash
         if any(gpu.hardware.hardware_hash == device and not gpu.retired for gpu in self.gpus.values()):
             return "hardware_taken"
-        if self.free(sender) < self.parameters.collateral_per_gpu:
+        if self.spare(sender) < self.parameters.collateral_per_gpu:
             return "insufficient_collateral"
         deposit = self.price(gpu_bytes())
         lasting = [subject for subject in (sender, device) if ("reputation", subject) not in self.deposits]

@@ -22,7 +22,6 @@ from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
 from chain.job import HELD, JOBS, OVER, Job, JobStatus
 from chain.maintenance import MAINTENANCE
-from chain.parameters import read_parameters
 from chain.request import BIDS, REQUESTS
 from chain.schedule import DUE, Subject
 from chain.stake import STAKES
@@ -74,12 +73,13 @@ def calendars(view: View) -> Iterator[tuple[bytes, int, bytes]]:
         if booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE):
             for gpu in booking.gpus:
                 yield gpu + booking.start_ms.to_bytes(8, "big"), booking.end_ms, key
-    grace = read_parameters(view).activation_grace_seconds
     for key, job in JOBS.scan(view):
         claim = job.claim
         if job.status in HELD and claim is not None and claim.gpu is not None:
-            end = claim.claimed_ms + (grace + job.claim_seconds) * 1_000
-            yield claim.gpu + claim.claimed_ms.to_bytes(8, "big"), end, key
+            place = claim.gpu + claim.claimed_ms.to_bytes(8, "big")
+            taken = INTERVALS.get(view, place)
+            # Only the interval knows what the grace was when it began; the second ledger knows it too.
+            yield place, 0 if taken is None else taken.end_ms, key
     for key, window in MAINTENANCE.scan(view):
         yield window.gpu + window.start_ms.to_bytes(8, "big"), window.end_ms, key
 

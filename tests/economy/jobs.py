@@ -281,7 +281,7 @@ class Jobs(Bookings):
         if self.taken((gpu_id,), attempt.began, attempt.until):
             return "booking_conflict"
         attempt.slice = min(ceil(Fraction(job.left * job.price, 10)), self.parameters.collateral_per_gpu)
-        return "insufficient_collateral" if self.free(sender) < attempt.slice else None
+        return "insufficient_collateral" if self.spare(sender) < attempt.slice else None
 
     def do_job_share_payload(self, sender: bytes, action: SharePayload) -> str | None:
         if error := self.as_renter(sender, action.job, "claimed"):
@@ -397,6 +397,8 @@ class Reviews(Jobs):
             return "insufficient_funds"
         self.hold(sender, deposit, "review", action.subject)
         leaves = self.live + self.parameters.review_retention_seconds * 1_000
+        # Not before what it is about.
+        leaves = max(leaves, *(deal.leaves for deal in (booking, job) if deal is not None))
         self.remember_rating(provider, self.devices(gpus), action.rating, fee)
         self.reviews[action.subject] = ModelReview(sender, provider, action.rating, paid, leaves)
         return None

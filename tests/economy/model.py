@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from tests.economy.accounts import Staking
 from tests.economy.disputes import Disputes
-from tests.economy.jobs import Reviews
-from tests.economy.multisig import Multisigs
+from tests.economy.measures import Measures
 from tests.economy.requests import Requests
 
 
 @dataclass
-class Model(Staking, Reviews, Disputes, Requests, Multisigs):
+class Model(Measures, Disputes, Requests):
     """All that the ledger knows, told a second time."""

@@ -22,7 +22,7 @@ from chain.transaction import Transaction
 from chain.transition import BlockOutcome, apply_block
 from genesis.specification import from_file, to_file
 from tests.council import Officer
-from tests.economy.attempts import FAMILIES, Attempts
+from tests.economy.attempts import COUNCIL_FAMILIES, FAMILIES, Attempts
 from tests.economy.choices import Attempted
 from tests.economy.compare import compare
 from tests.economy.model import Model
@@ -34,7 +34,7 @@ PARAMETERS = Parameters(
     heartbeat_timeout_seconds=600,
     dispute_window_seconds=120,
     unbonding_seconds=45,
-    epoch_blocks=40,
+    epoch_blocks=10,
     collateral_per_gpu=3 * COIN + 1,
     market_fee=333,
     market_fee_staker_share=2_222,
@@ -43,11 +43,20 @@ PARAMETERS = Parameters(
     dispute_deposit=COIN // 10,
     dispute_response_seconds=75,
     dispute_vote_seconds=60,
-    authority_minimum_stake=0,
+    governance_seconds=6 * 3_600,
+    treasury_spend_share=2_000,
+    authority_minimum_stake=5 * COIN,
+    ready_epochs=2,
+    evidence_epochs=2,
+    evidence_slash=2_500,
+    evidence_reward=COIN,
 )
+OFFICERS = 7
+COUNCILS = (4, 4, 4, 1, 2, 3, 5, 7)
+"""How many of them are authorities from the beginning."""
 FORGETFUL = replace(PARAMETERS, review_window_seconds=240, review_retention_seconds=500)
 """So that what is over leaves the state while the economy goes on."""
-AT_ONCE = {"judge": (1, 3, 5), "work": (1, 1, 3)}
+AT_ONCE = {"judge": (1, 3, 5), "work": (1, 1, 3), "ballot": (1, 3)}
 """Attempts of a family in one step, where most things take several."""
 JUMPS_MS = (1, 2, 500, 1_000, 1_000, 9_999, 14_999, 15_000, 15_001, 40_000, 61_000, 600_000, 3 * 3_600_000)
 
@@ -66,25 +75,26 @@ class Economy:
         self.seed = seed
         self.rng = random.Random(seed)
         wealth = wealth or self.rng.choice((50, 400, 3_000)) * COIN
-        council = [Officer(str(index)) for index in range(4)]
-        busy = [Person("ada"), Person("ben"), *council[2:]]
-        self.people = [*busy, *council[:2]]
+        officers = [Officer(str(index)) for index in range(OFFICERS)]
+        seated = [officer.authority for officer in officers[: self.rng.choice(COUNCILS)]]
+        busy = [Person("ada"), Person("ben"), *officers[2:4]]
+        self.people = [*busy, *officers[:2], *officers[4:]]
         specification = make_specification(
             self.people,
             balance=wealth,
             stake=wealth // 5,
             parameters=parameters,
-            authorities=[officer.authority for officer in council],
+            authorities=seated,
         )
         self.ledger = Ledger(specification, check=False)
         balances = {owner.address: owner.balance for owner in specification.allocations}
         stakes = {owner.address: owner.stake for owner in specification.allocations if owner.stake}
-        self.model = Model(parameters, balances, stakes, tuple(officer.address for officer in council))
+        self.model = Model(parameters, balances, stakes, chain_id=self.ledger.chain_id, members=seated)
         self.model.found_epoch()
         self.spare_keys = [PrivateKey(sha256(f"spare {index}".encode())) for index in range(12)]
         keys, chain_id = self.spare_keys, self.ledger.chain_id
         chosen = {family: often for family, often in FAMILIES.items() if family in families}
-        self.choices = Attempts(self.rng, self.model, busy, council, keys, chain_id, chosen)
+        self.choices = Attempts(self.rng, self.model, busy, officers, keys, chain_id, chosen)
         self.digest = hashlib.sha256()
         self.all_changes: list[dict[bytes, bytes | None]] = []
         self.history: list[tuple[BlockContext, list[Transaction], BlockOutcome]] = []
@@ -133,6 +143,18 @@ class Economy:
             self.add((owners[0], Transfer(address, "AITBC", 8 * COIN)))
         self.finish()
 
+    def open_council(self) -> None:
+        """Measures, votes and evidence, also a full agenda, so that the council is in the middle of something."""
+        rng = self.rng
+        for _ in range(rng.choice((0, 6, 14, 24))):
+            self.begin(1_000)
+            for _ in range(rng.choice((1, 3, 6))):
+                self.add(self.choices.attempt(rng.choice(COUNCIL_FAMILIES)))
+            if rng.random() < 0.03:
+                sender = rng.choice(self.model.operators())
+                self.add((sender, self.choices.proposal()), *(self.choices.proposal() for _ in range(8)))
+            self.finish()
+
     def step(self, family: str, seed: int) -> list[str]:
         """One block with one attempt of a family, or none of `wait` and `outage`; the seed decides the rest."""
         self.rng.seed(f"{family} {seed}")
@@ -179,10 +201,15 @@ class Economy:
         ledger, model = self.ledger, self.model
         sequence = model.sequences.get(signer, 0)
         fee = DEFAULT_FEE * (1 + sum(action.weight() for action in actions) // 500)
+        transaction = ledger.sign(person, *actions, sequence=sequence, fee=fee)
+        required = model.required_fee(transaction.size, transaction.weight)
+        if required > fee:
+            fee = required + DEFAULT_FEE
+            transaction = ledger.sign(person, *actions, sequence=sequence, fee=fee)
+            required = model.required_fee(transaction.size, transaction.weight)
         if model.balance[signer] < fee:
             return
-        transaction = ledger.sign(person, *actions, sequence=sequence, fee=fee)
-        model.charge(signer, fee, ledger.required_fee(transaction), ledger.proposer)
+        model.charge(signer, fee, required, ledger.proposer)
         error = model.attempt(signer, actions, transaction.txid)
         if not error:
             for action in actions:
