@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from chain import deposit, escrow
-from chain.clocks import block_instant
+from chain.clocks import block_instant, live_instant
 from chain.errors import NotFound
 from chain.inventory import INTERVAL_BYTES
 from chain.parameters import Parameters
@@ -148,6 +148,11 @@ def subjects(booking_id: bytes, booking: Booking) -> list[tuple[str, bytes]]:
         ("provider", booking.provider),
         *(("gpu", gpu_id) for gpu_id in booking.gpus),
     ]
+
+
+def leaves_live_ms(view: View, booking: Booking) -> int:
+    """Live time at which a booking that is over leaves the state."""
+    return live_instant(view, booking.ended_ms or 0) + booking.review_seconds * 1_000
 
 
 def cost_of(rate: int, seconds: int) -> int:

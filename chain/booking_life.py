@@ -17,29 +17,30 @@ from chain.booking import (
     Extension,
     cost_of,
     earned_until,
+    leaves_live_ms,
     leaving_charge,
     matured,
     read_booking,
     subjects,
 )
-from chain.clocks import block_instant, live_before, live_instant
-from chain.errors import NotFound
+from chain.clocks import live_instant
 from chain.inventory import hardware_of, let_go, models_of, prolong, read_gpu, vacate
 from chain.schedule import Subject, schedule, unschedule
-from chain.state.view import View
+from chain.standing import awaited, booking_now
 from chain.trades import record_trade
 
 
 def current_booking(context: Context, booking_id: bytes) -> Booking:
-    """The booking, brought up to date with both clocks. Raises NotFound, also when it should have left the state."""
-    booking = update(context, booking_id)
-    if has_left(context, booking):
-        raise NotFound(kind="booking", id=booking_id)
-    return booking
+    """The booking, brought up to date with both clocks. Raises NotFound, also when it should have left the state.
+
+    What that takes is for the weight of the action: see first whether it may happen at all, by `standing.booking_now`.
+    """
+    booking_now(context.view, booking_id)
+    return _update(context, booking_id)
 
 
-def update(context: Context, booking_id: bytes) -> Booking:
-    """Do with a booking what both clocks say; returns it as of now, even if that was its last moment."""
+def _update(context: Context, booking_id: bytes) -> Booking:
+    """Do with a booking what both clocks say, but for its leaving; returns it as of now."""
     booking = read_booking(context.view, booking_id)
     if booking.status is BookingStatus.RESERVED and context.time_ms >= booking.start_ms:
         booking = _await_activation(context, booking_id, booking)
@@ -54,29 +55,25 @@ def update(context: Context, booking_id: bytes) -> Booking:
     if booking.status is BookingStatus.DISPUTED and booking.dispute is not None:
         DUE_HANDLERS[Subject.DISPUTE](context, booking.dispute)
         booking = read_booking(context.view, booking_id)
-    if has_left(context, booking):
-        _leave(context, booking_id, booking)
     return booking
 
 
 def advance(context: Context, booking_id: bytes) -> None:
-    """Due handler: bring a booking up to date."""
+    """Due handler: bring a booking up to date, and let it leave in the end."""
     if BOOKINGS.get(context.view, booking_id) is not None:
-        update(context, booking_id)
+        booking = _update(context, booking_id)
+        if has_left(context, booking):
+            _leave(context, booking_id, booking)
 
 
 def _await_activation(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The start has passed without activation: wait for the provider, give up on him, or end without fault."""
-    start_live_ms = live_instant(context.view, booking.start_ms)
-    patience_ms = booking.patience_ms
-    if context.time_ms >= booking.end_ms:
-        waited_ms = live_before(context.view, booking.end_ms) - start_live_ms
-        if waited_ms >= patience_ms:
-            return _no_show(context, booking_id, booking)
-        return _abandon(context, booking_id, booking)
-    deadline = start_live_ms + patience_ms
-    if context.live_ms >= deadline:
-        return _no_show(context, booking_id, booking)
+    status, ended_ms = awaited(context.view, booking)
+    if status is BookingStatus.NO_SHOW:
+        return _no_show(context, booking_id, replace(booking, ended_ms=ended_ms))
+    if status is BookingStatus.CANCELLED:
+        return _abandon(context, booking_id, replace(booking, ended_ms=ended_ms))
+    deadline = live_instant(context.view, booking.start_ms) + booking.patience_ms
     schedule(context, Clock.LIVE, deadline, Subject.BOOKING, booking_id)
     schedule(context, Clock.BLOCK, booking.end_ms, Subject.BOOKING, booking_id)
     return booking
@@ -85,15 +82,12 @@ def _await_activation(context: Context, booking_id: bytes, booking: Booking) -> 
 def _no_show(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The provider never came: the renter gets the money back, and the collateral slice on top."""
     _remember(context, booking, no_shows=1)
-    over_live_ms = live_instant(context.view, booking.start_ms) + booking.patience_ms
-    ended = replace(booking, ended_ms=block_instant(context.view, over_live_ms))
-    return _finish_unused(context, booking_id, ended, BookingStatus.NO_SHOW, "no_show", forfeited=booking.collateral)
+    return _finish_unused(context, booking_id, booking, BookingStatus.NO_SHOW, "no_show", forfeited=booking.collateral)
 
 
 def _abandon(context: Context, booking_id: bytes, booking: Booking) -> Booking:
     """The booking's time passed while the chain was down: everyone gets back what he put in."""
-    ended = replace(booking, ended_ms=booking.end_ms)
-    return _finish_unused(context, booking_id, ended, BookingStatus.CANCELLED, "abandoned", forfeited=0)
+    return _finish_unused(context, booking_id, booking, BookingStatus.CANCELLED, "abandoned", forfeited=0)
 
 
 def extend(context: Context, booking_id: bytes, booking: Booking, seconds: int, rate: int, collateral: int) -> Booking:
@@ -256,11 +250,6 @@ def resolve(context: Context, booking_id: bytes, gross: int, slashed: int) -> in
 def has_left(context: Context, booking: Booking) -> bool:
     """Whether a booking is over for so long that nobody finds it any more, whatever the due queue has reached."""
     return booking.status not in OPEN_STATUSES and context.live_ms >= leaves_live_ms(context.view, booking)
-
-
-def leaves_live_ms(view: View, booking: Booking) -> int:
-    """Live time at which a booking that is over leaves the state."""
-    return live_instant(view, booking.ended_ms or 0) + booking.review_seconds * 1_000
 
 
 def _retain(context: Context, booking_id: bytes, booking: Booking) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 from chain.action import DEPOSIT_COUNTS, DUE_HANDLERS, INVARIANTS, Clock
 from chain.bank import ACCOUNTS, totals
-from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, matured
-from chain.booking_life import leaves_live_ms
+from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus, leaves_live_ms, matured
 from chain.clocks import live_instant, read_clocks
 from chain.crypto.address import key_address
 from chain.errors import LedgerError
@@ -17,12 +16,13 @@ from chain.escrow import ESCROWS, escrow_of
 from chain.idempotency import IDEMPOTENCY
 from chain.inventory import GPUS, HARDWARE, INTERVALS, GpuStatus
 from chain.job import HELD, JOBS, OVER, JobStatus
-from chain.job_life import leaves_live_ms as job_leaves_live_ms
+from chain.job import leaves_live_ms as job_leaves_live_ms
 from chain.keys import ALIASES, KEYS
 from chain.maintenance import MAINTENANCE
 from chain.request import REQUESTS
 from chain.schedule import DUE, Subject
 from chain.stake import STAKES
+from chain.standing import is_listed, is_over
 from chain.state.tables import u64
 from chain.state.view import View
 
@@ -127,13 +127,14 @@ def check_collateral(view: View) -> None:
 
 
 def check_calendars(view: View) -> None:
-    """No two intervals of a GPU overlap, and the calendars hold exactly the bookings that are not over."""
+    """Nothing on a GPU overlaps what is still on, and the calendars hold what is not over or waits for the queue."""
     booked: Counter[bytes] = Counter()
     previous_gpu, previous_end = b"", 0
     for key, interval in INTERVALS.scan(view):
         gpu_id, start = key[:32], int.from_bytes(key[32:], "big")
         require(gpu_id != previous_gpu or start >= previous_end, "no two bookings overlap", gpu=gpu_id)
-        previous_gpu, previous_end = gpu_id, interval.end_ms
+        if gpu_id != previous_gpu or not is_over(view, interval):
+            previous_gpu, previous_end = gpu_id, 0 if is_over(view, interval) else interval.end_ms
         booked[gpu_id] += 1
         matches = _holds_time(view, interval.holder, gpu_id, start, interval.end_ms)
         require(matches, "a calendar entry has its booking, job or maintenance", gpu=gpu_id)
@@ -148,8 +149,9 @@ def check_calendars(view: View) -> None:
     for gpu_id, gpu in GPUS.scan(view):
         require(gpu.open_bookings == booked[gpu_id], "open bookings are counted", gpu=gpu_id)
         claim = HARDWARE.get(view, gpu.hardware.hardware_hash)
-        live = gpu.status is not GpuStatus.RETIRED
-        require((claim is not None and claim.gpu == gpu_id) == live, "a live GPU holds its hardware hash", gpu=gpu_id)
+        holds, listed = claim is not None and claim.gpu == gpu_id, gpu.status is not GpuStatus.RETIRED
+        over = listed and not holds and not is_listed(view, gpu_id)
+        require(holds == listed or over, "a live GPU holds its hardware hash", gpu=gpu_id)
         busy = gpu.challenge is not None or gpu.open_bookings > 0
         waits = gpu.status is not GpuStatus.RETIRING or (busy and not gpu.maintenance)
         require(waits, "a retiring GPU waits for a booking, job or challenge", gpu=gpu_id)

@@ -4,10 +4,9 @@ A GPU's calendar is a table of intervals ordered by start, so two bookings overl
 conflict is found with one look at the last interval that starts before the wanted end.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from itertools import islice
 from typing import Annotated
 
 from chain import reputation, stake
@@ -37,10 +36,6 @@ from chain.state.view import View
 
 MAXIMUM_MAINTENANCE = 16
 """Windows of maintenance of one GPU that are not over."""
-
-
-MAXIMUM_CLEARED = 8
-"""Overdue intervals that one action takes off the calendar of a retiring GPU; the due queue takes the others."""
 
 
 class BookingConflict(LedgerError):
@@ -169,25 +164,15 @@ def read_gpu(view: View, gpu_id: bytes) -> Gpu:
 
 
 def challenged_gpu(context: Context, gpu_id: bytes) -> Gpu:
-    """The GPU after a challenge of its hardware whose time is over. Raises NotFound."""
+    """The GPU after a challenge of its hardware whose time is over, for what the due queue does. Raises NotFound."""
     gpu = read_gpu(context.view, gpu_id)
     if gpu.challenge is not None:
         DUE_HANDLERS[Subject.DISPUTE](context, gpu.challenge)
     return read_gpu(context.view, gpu_id)
 
 
-def current_gpu(context: Context, gpu_id: bytes) -> Gpu:
-    """The GPU, brought up to date: challenges decided, offline if its heartbeat is overdue.
-
-    Raises NotFound, also once it is retired: what an action sees does not depend on when its record leaves the state.
-    """
-    if not is_listed(context, gpu_id):
-        raise NotFound(kind="gpu", id=gpu_id)
-    return heard_of(context, gpu_id, context.live_ms)
-
-
 def heard_of(context: Context, gpu_id: bytes, live_ms: int) -> Gpu:
-    """The GPU, offline if its heartbeat was overdue at this live time."""
+    """The GPU, offline if its heartbeat was overdue at this live time. Raises NotFound."""
     gpu = read_gpu(context.view, gpu_id)
     if gpu.status is GpuStatus.ACTIVE and live_ms >= gpu.offline_live_ms:
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
@@ -198,27 +183,20 @@ def heard_of(context: Context, gpu_id: bytes, live_ms: int) -> Gpu:
     return gpu
 
 
-def is_listed(context: Context, gpu_id: bytes) -> bool:
-    """Whether there is such a GPU that is not retired, nor only waiting for what is over by now."""
-    if GPUS.get(context.view, gpu_id) is None:
-        return False
-    gpu: Gpu | None = challenged_gpu(context, gpu_id)
-    if gpu is not None and gpu.status is GpuStatus.RETIRING:
-        clear_calendar(context, gpu_id)
-        gpu = GPUS.get(context.view, gpu_id)
-    return gpu is not None and gpu.status is not GpuStatus.RETIRED
+def record_heartbeat(context: Context, gpu_id: bytes, refuted_live_ms: int | None = None) -> None:
+    """The owner was heard of: the GPU is online until the next timeout.
 
-
-def record_heartbeat(context: Context, gpu_id: bytes) -> None:
-    """The owner was heard of: the GPU is online until the next timeout."""
-    gpu = current_gpu(context, gpu_id)
-    if gpu.status is GpuStatus.ACTIVE:
+    Args:
+        refuted_live_ms: when it left the market, if a lost challenge waits for the due queue: later counts nothing.
+    """
+    gpu = heard_of(context, gpu_id, context.live_ms if refuted_live_ms is None else refuted_live_ms)
+    status = gpu.status
+    if status is GpuStatus.ACTIVE:
         unschedule(context, Clock.LIVE, gpu.offline_live_ms, Subject.GPU, gpu_id)
-    elif gpu.status is GpuStatus.OFFLINE:
+    elif status is GpuStatus.OFFLINE and refuted_live_ms is None:
         remember_uptime(context.view, gpu, context.live_ms)
-        gpu = replace(gpu, since_live_ms=context.live_ms)
+        gpu, status = replace(gpu, since_live_ms=context.live_ms), GpuStatus.ACTIVE
         context.emit("gpu.online", [("gpu", gpu_id), ("provider", gpu.owner)])
-    status = GpuStatus.ACTIVE if gpu.status is GpuStatus.OFFLINE else gpu.status
     offline_live_ms = context.live_ms + context.parameters.heartbeat_timeout_seconds * 1_000
     GPUS.put(
         context.view,
@@ -248,7 +226,7 @@ def models_of(view: View, gpus: Iterable[bytes]) -> frozenset[str]:
 
 
 def find_conflict(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:
-    """The (start, interval) that overlaps [start, end), if any."""
+    """The (start, interval) entered that overlaps [start, end), if any, be it over by now or not."""
     for key, interval in INTERVALS.scan(view, gpu_id, gpu_id + u64(end_ms), reverse=True):
         if interval.end_ms > start_ms:
             return int.from_bytes(key[32:], "big"), interval
@@ -256,42 +234,15 @@ def find_conflict(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> tupl
     return None
 
 
-def require_vacant(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
-    """Raise BookingConflict, naming the interval in the way, unless [start, end) is free."""
-    conflict = find_conflict(view, gpu_id, start_ms, end_ms)
-    if conflict is not None:
-        start, interval = conflict
-        raise BookingConflict(gpu=gpu_id, start=start, end=interval.end_ms, conflicting=interval.holder)
-
-
 def clear_overdue(context: Context, gpu_id: bytes) -> None:
-    """Bring up to date what started last on a GPU: if that is over, nothing that has started holds the present.
-
-    Intervals do not overlap, so all before it had ended when it began. They wait for the due queue, which was paid for
-    them; what an action does here does not grow with what is overdue.
-    """
-    _update(context, next(_started(context, gpu_id, reverse=True), None))
-
-
-def clear_calendar(context: Context, gpu_id: bytes) -> None:
-    """Bring up to date what started first on a GPU that retires when nothing is left, up to MAXIMUM_CLEARED."""
-    for interval in list(islice(_started(context, gpu_id), MAXIMUM_CLEARED)):
-        _update(context, interval)
-
-
-def _started(context: Context, gpu_id: bytes, *, reverse: bool = False) -> Iterator[Interval]:
-    bounds = (gpu_id, gpu_id + u64(context.time_ms + 1))
-    return (interval for _, interval in INTERVALS.scan(context.view, *bounds, reverse=reverse))
-
-
-def _update(context: Context, interval: Interval | None) -> None:
-    if interval is not None:
+    """Bring up to date whatever has started on a GPU: for those who show its calendar, as no action pays for it."""
+    started = INTERVALS.scan(context.view, gpu_id, gpu_id + u64(context.time_ms + 1))
+    for interval in [interval for _, interval in started]:
         DUE_HANDLERS[interval.subject](context, interval.holder)
 
 
 def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, subject: Subject, holder: bytes) -> None:
-    """Enter a booking, a job or maintenance into the calendar. Raises BookingConflict."""
-    require_vacant(context.view, gpu_id, start_ms, end_ms)
+    """Enter a booking, a job or maintenance into the calendar, after `chain.standing.require_vacant`."""
     INTERVALS.put(context.view, gpu_id + u64(start_ms), Interval(end_ms, int(subject), holder))
     gpu = read_gpu(context.view, gpu_id)
     references = gpu.references + (subject is not Subject.MAINTENANCE)
@@ -299,11 +250,10 @@ def occupy(context: Context, gpu_id: bytes, start_ms: int, end_ms: int, subject:
 
 
 def prolong(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
-    """Move the end of the interval that starts there. Raises BookingConflict if the added time is taken."""
+    """Move the end of the interval that starts there, after `chain.standing.require_vacant`."""
     interval = INTERVALS.get(context.view, gpu_id + u64(start_ms))
     if interval is None:
         raise NotFound(kind="interval", id=gpu_id)
-    require_vacant(context.view, gpu_id, interval.end_ms, end_ms)
     INTERVALS.put(context.view, gpu_id + u64(start_ms), replace(interval, end_ms=end_ms))
 
 
@@ -327,7 +277,9 @@ def retire_if_idle(context: Context, gpu_id: bytes) -> None:
     if gpu.status is not GpuStatus.RETIRING or gpu.open_bookings or gpu.challenge is not None:
         return
     stake.free(context, gpu.owner, gpu.collateral)
-    HARDWARE.delete(context.view, gpu.hardware.hardware_hash)
+    claim = HARDWARE.get(context.view, gpu.hardware.hardware_hash)
+    if claim is not None and claim.gpu == gpu_id:  # by now the device may have been listed again
+        HARDWARE.delete(context.view, gpu.hardware.hardware_hash)
     idle_live_ms = live_instant(context.view, gpu.idle_ms)
     leaves_live_ms = idle_live_ms + context.parameters.review_window_seconds * 1_000
     retired = replace(gpu, status=GpuStatus.RETIRED, collateral=0, leaves_live_ms=leaves_live_ms)

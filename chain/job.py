@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from chain import deposit, escrow
+from chain.clocks import live_instant
 from chain.crypto.hashing import tagged_hash
 from chain.errors import NotFound
 from chain.inventory import INTERVAL_BYTES, Hardware
@@ -192,6 +193,22 @@ def subjects(job_id: bytes, job: Job) -> list[tuple[str, bytes]]:
     if job.booking is not None:
         found.append(("booking", job.booking))
     return found
+
+
+def reopened(job: Job, claim: Claim) -> Job:
+    """The job after an attempt that ended without delivery."""
+    tried, done = (*job.tried, claim.provider), job.units_done + claim.units_accepted
+    return replace(job, status=JobStatus.OPEN, tried=tried, units_done=done, claim=None)
+
+
+def is_spent(job: Job, time_ms: int) -> bool:
+    """Whether a job that was reopened at a block time can have no further attempt."""
+    return len(job.tried) >= MAXIMUM_ATTEMPTS or job.units_left == 0 or time_ms >= job.deadline_ms
+
+
+def leaves_live_ms(view: View, job: Job) -> int:
+    """Live time at which a job that is over leaves the state."""
+    return live_instant(view, job.ended_ms or 0) + job.review_seconds * 1_000
 
 
 def delivered_gross(job: Job) -> int:

@@ -9,28 +9,27 @@ from dataclasses import replace
 
 from chain import deposit, escrow, reputation, stake
 from chain.action import DUE_HANDLERS, Clock, Context
-from chain.booking import BookingStatus
 from chain.booking_life import enter_job, leave_job
-from chain.booking_life import update as update_booking
-from chain.clocks import block_instant, live_instant
-from chain.errors import NotFound
+from chain.clocks import block_instant
 from chain.inventory import hardware_of, let_go, models_of, vacate
 from chain.job import (
     HELD,
     JOBS,
-    MAXIMUM_ATTEMPTS,
     OVER,
     Claim,
     Job,
     JobStatus,
     Unit,
     delivered_gross,
+    is_spent,
+    leaves_live_ms,
     read_job,
+    reopened,
     storage_deposit,
     subjects,
 )
 from chain.schedule import Subject, schedule, unschedule
-from chain.state.view import View
+from chain.standing import booking_over_ms, job_now
 from chain.trades import record_trade
 
 
@@ -39,16 +38,14 @@ def current_job(context: Context, job_id: bytes) -> Job:
 
     Raises NotFound, also when it should have left the state.
     """
-    job = _update(context, job_id)
-    if has_left(context, job):
-        raise NotFound(kind="job", id=job_id)
-    return job
+    job_now(context.view, job_id)
+    return _update(context, job_id)
 
 
 def _update(context: Context, job_id: bytes) -> Job:
-    """Do with a job what both clocks and its booking say, in the order in which it happened."""
+    """Do with a job what both clocks and its booking say, in the order in which it happened, but for its leaving."""
     job = read_job(context.view, job_id)
-    over_ms = _booking_over_ms(context, job)
+    over_ms = booking_over_ms(context.view, job)
     if job.status in HELD and job.claim is not None and context.live_ms >= job.claim.deadline_live_ms:
         ran_out_ms = block_instant(context.view, job.claim.deadline_live_ms)
         if over_ms is None or ran_out_ms < over_ms:
@@ -67,23 +64,15 @@ def _update(context: Context, job_id: bytes) -> Job:
         job = _finish(context, job_id, job, JobStatus.EXPIRED, "expired", ended_ms)
     if over_ms is not None and job.status in (JobStatus.OPEN, *HELD):
         job = _finish(context, job_id, job, JobStatus.EXPIRED, "expired", over_ms)
-    if has_left(context, job):
-        _leave(context, job_id, job)
     return job
 
 
-def _booking_over_ms(context: Context, job: Job) -> int | None:
-    """Block time at which the booking around an unfinished job ended, if it has."""
-    if job.booking is None or job.status not in (JobStatus.OPEN, *HELD):
-        return None
-    booking = update_booking(context, job.booking)
-    return None if booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE) else booking.ended_ms
-
-
 def advance(context: Context, job_id: bytes) -> None:
-    """Due handler: bring a job up to date."""
+    """Due handler: bring a job up to date, and let it leave in the end."""
     if JOBS.get(context.view, job_id) is not None:
-        _update(context, job_id)
+        job = _update(context, job_id)
+        if has_left(context, job):
+            _leave(context, job_id, job)
 
 
 def enter(context: Context, job_id: bytes, job: Job) -> None:
@@ -162,12 +151,8 @@ def end_attempt(context: Context, job_id: bytes, job: Job, claim: Claim, forfeit
         reputation.count(context.view, claim.provider, _hardware(context, claim), **{f"jobs_{why}": 1})
     if claim.gpu is not None:
         let_go(context, claim.gpu)
-    tried = (*job.tried, claim.provider)
-    open_again = replace(
-        job, status=JobStatus.OPEN, tried=tried, units_done=job.units_done + claim.units_accepted, claim=None
-    )
-    exhausted = len(tried) >= MAXIMUM_ATTEMPTS or open_again.units_left == 0
-    if exhausted or time_ms >= job.deadline_ms:
+    open_again = reopened(job, claim)
+    if is_spent(open_again, time_ms):
         return _finish(context, job_id, open_again, JobStatus.EXPIRED, "expired", time_ms)
     JOBS.put(context.view, job_id, open_again)
     schedule(context, Clock.BLOCK, job.deadline_ms, Subject.JOB, job_id)
@@ -233,11 +218,6 @@ def resolve(context: Context, job_id: bytes, gross: int, slashed: int) -> int:
 def has_left(context: Context, job: Job) -> bool:
     """Whether a job is over for so long that nobody finds it any more, whatever the due queue has reached."""
     return job.status in OVER and context.live_ms >= leaves_live_ms(context.view, job)
-
-
-def leaves_live_ms(view: View, job: Job) -> int:
-    """Live time at which a job that is over leaves the state."""
-    return live_instant(view, job.ended_ms or 0) + job.review_seconds * 1_000
 
 
 def _retain(context: Context, job_id: bytes, job: Job) -> None:

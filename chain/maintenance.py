@@ -7,10 +7,12 @@ the clock says so, whatever the due queue has reached. Retirement ends all windo
 from dataclasses import dataclass, replace
 
 from chain.action import Clock, Context
-from chain.clocks import block_instant
+from chain.clocks import block_instant, read_clocks
 from chain.errors import NotFound
 from chain.inventory import (
     GPUS,
+    MAXIMUM_MAINTENANCE,
+    Gpu,
     GpuStatus,
     challenged_gpu,
     heard_of,
@@ -23,6 +25,7 @@ from chain.inventory import (
 from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import Hash, Timestamp
+from chain.standing import gpu_now, is_listed
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 
@@ -48,14 +51,28 @@ def read_maintenance(view: View, maintenance_id: bytes) -> Maintenance:
     return found
 
 
-def current_maintenance(context: Context, maintenance_id: bytes) -> Maintenance:
-    """The window, if the clock has not ended it. Raises NotFound."""
-    end_overdue(context, maintenance_id)
-    return read_maintenance(context.view, maintenance_id)
+def maintenance_now(view: View, maintenance_id: bytes) -> Maintenance:
+    """The window, if neither the clocks nor the end of its GPU have ended it. Raises NotFound."""
+    window = read_maintenance(view, maintenance_id)
+    over = read_clocks(view).time_ms >= window.end_ms
+    if over or not is_listed(view, window.gpu) or gpu_now(view, window.gpu).status is GpuStatus.RETIRING:
+        raise NotFound(kind="maintenance", id=maintenance_id)
+    return window
+
+
+def overdue_window(view: View, gpu: Gpu) -> bytes | None:
+    """A window of the GPU that is over by now and only waits for the due queue, if there is one."""
+    now_ms = read_clocks(view).time_ms
+    windows = ((window_id, read_maintenance(view, window_id)) for window_id in gpu.maintenance)
+    return next((window_id for window_id, window in windows if now_ms >= window.end_ms), None)
 
 
 def begin(context: Context, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
-    """Enter a window into the calendar. Raises BookingConflict."""
+    """Enter a window into the calendar, where it fits and the GPU has room for one more."""
+    gpu = read_gpu(context.view, gpu_id)
+    overdue = overdue_window(context.view, gpu) if len(gpu.maintenance) == MAXIMUM_MAINTENANCE else None
+    if overdue is not None:
+        finish(context, overdue)  # to make room
     maintenance_id = context.new_id("maintenance")
     occupy(context, gpu_id, start_ms, end_ms, Subject.MAINTENANCE, maintenance_id)
     gpu = read_gpu(context.view, gpu_id)

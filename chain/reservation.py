@@ -11,8 +11,9 @@ from chain.bank import checked, require_funds
 from chain.booking import BOOKINGS, Booking, BookingStatus, collateral_of, cost_of, storage_deposit, subjects
 from chain.booking_life import current_booking
 from chain.errors import LedgerError
-from chain.inventory import Gpu, GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
+from chain.inventory import Gpu, GpuStatus, GpuUnavailable, occupy
 from chain.schedule import Subject, schedule
+from chain.standing import gpu_now, require_vacant
 
 
 class TermsMoved(LedgerError):
@@ -36,7 +37,7 @@ class OwnGpu(LedgerError):
 
 
 def weight(gpus: int) -> int:
-    """Of making a booking, or of seeing whether it could be made: what is overdue in the calendars is settled first."""
+    """Of making a booking, or of seeing whether it could be made."""
     return 40 + 10 * gpus
 
 
@@ -75,7 +76,7 @@ def plan(
         max_cost: refuse rather than lock more, base units.
         rate: base units per hour for all GPUs together, if something else than their prices was agreed.
     """
-    gpus = tuple(current_gpu(context, gpu_id) for gpu_id in gpu_ids)
+    gpus = tuple(gpu_now(context.view, gpu_id) for gpu_id in gpu_ids)
     provider = gpus[0].owner
     for gpu_id, gpu, version in zip(gpu_ids, gpus, terms_versions, strict=True):
         if gpu.owner != provider:
@@ -92,7 +93,6 @@ def plan(
     if cost > max_cost:
         raise TermsMoved(cost=cost, max_cost=max_cost)
     for gpu_id in gpu_ids:
-        clear_overdue(context, gpu_id)
         require_vacant(context.view, gpu_id, start_ms, end_ms)
     return Plan(
         gpu_ids=gpu_ids,

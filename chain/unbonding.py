@@ -1,7 +1,7 @@
 """Unbondings: money on its way from a stake back to the balance, which a slash can still reach.
 
 They are kept by owner and by when they are due, so that whoever slashes an account finds them. One that is due is its
-owner's, whether the due queue has come to it or not: whoever looks at an account's unbondings first releases those.
+owner's, whether the due queue has come to it or not: only those that are not due are open.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from chain.bank import adjust, credit
 from chain.record import record
 from chain.schedule import Subject, schedule, unschedule
 from chain.schema import Address, Amount, Timestamp
-from chain.state.tables import Table, TableId, u64
+from chain.state.tables import Table, TableId, prefix_end, u64
 from chain.state.view import View
 
 MAXIMUM_UNBONDINGS = 32
@@ -47,7 +47,7 @@ def id_of(key: bytes) -> bytes:
 
 
 def unbondings_of(view: View, owner: bytes) -> list[tuple[bytes, Unbonding]]:
-    """(key, unbonding) of an account, the soonest due first; at most MAXIMUM_UNBONDINGS."""
+    """(key, unbonding) of an account, the soonest due first; those that are due wait for the due queue."""
     return list(UNBONDINGS.scan_prefix(view, owner))
 
 
@@ -76,14 +76,9 @@ def release(context: Context, key: bytes) -> None:
 
 
 def open_unbondings(context: Context, owner: bytes) -> list[tuple[bytes, Unbonding]]:
-    """(key, unbonding) of those that are not due yet, the soonest due first; pays out the others."""
-    still_open = []
-    for key, unbonding in unbondings_of(context.view, owner):
-        if unbonding.due_ms <= context.time_ms:
-            release(context, key)
-        else:
-            still_open.append((key, unbonding))
-    return still_open
+    """(key, unbonding) of those that are not due yet, the soonest due first; at most MAXIMUM_UNBONDINGS."""
+    after = owner + u64(context.time_ms + 1)
+    return list(UNBONDINGS.scan(context.view, after, prefix_end(owner)))
 
 
 def take(context: Context, owner: bytes, amount: int) -> int:

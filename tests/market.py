@@ -10,6 +10,7 @@ from chain.actions.gpus import CommitHardware, RegisterGpu, commitment_of
 from chain.actions.jobs import SubmitJob
 from chain.booking import BOOKINGS, OPEN_STATUSES, Booking
 from chain.booking import storage_deposit as booking_deposit
+from chain.clocks import read_clocks
 from chain.crypto.ed25519 import PrivateKey
 from chain.crypto.hashing import sha256, tagged_hash
 from chain.deposit import storage_deposit
@@ -19,7 +20,7 @@ from chain.job import Job, JobStatus
 from chain.job import storage_deposit as job_deposit
 from chain.parameters import Parameters
 from chain.result import TransactionResult
-from chain.schedule import DUE, DueItem, Subject
+from chain.schedule import DUE, DueItem, Subject, next_due
 from chain.schema import COIN
 from chain.stake import Stake, stake_of
 from chain.state.tables import u64
@@ -228,6 +229,18 @@ def clog(ledger: Ledger, items: int = 2_000) -> None:
             key = bytes([clock]) + u64(0) + bytes([Subject.IDEMPOTENCY]) + index.to_bytes(4, "big")
             DUE.put(view, key, DueItem(0))
     ledger.reader.apply(view.changes())
+
+
+def run_queue(ledger: Ledger) -> None:
+    """Let blocks pass, a millisecond each, until nothing is overdue."""
+    while any(due is not None and due <= now for due, now in _heads(ledger)):
+        ledger.block(after_ms=1)
+
+
+def _heads(ledger: Ledger) -> list[tuple[int | None, int]]:
+    """What is due first on either clock, and what it shows."""
+    clocks = read_clocks(ledger.view)
+    return [(next_due(ledger.view, Clock.BLOCK), clocks.time_ms), (next_due(ledger.view, Clock.LIVE), clocks.live_ms)]
 
 
 def derived_id(txid: bytes, domain: str, count: int = 1) -> bytes:

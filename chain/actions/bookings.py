@@ -32,11 +32,12 @@ from chain.crypto.hashing import sha256
 from chain.deposit import held_in
 from chain.errors import InsufficientFunds, InvalidField, LedgerError, NotAuthorized
 from chain.invariants import require
-from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, require_vacant
+from chain.inventory import GpuStatus, GpuUnavailable
 from chain.record import record
 from chain.reservation import BookingTimeRefused, Plan, TermsMoved
 from chain.schedule import Subject, is_scheduled, schedule
 from chain.schema import Amount, Hash, ListOf, Octets, PublicKey, Seconds, Timestamp, Unsigned32
+from chain.standing import booking_now, gpu_now, require_vacant
 from chain.state.view import View
 from chain.trades import HOUR_MS, MIXED, TRADES, expire_trades, expires_ms, price_step, split_key
 
@@ -100,9 +101,16 @@ def require_status(booking_id: bytes, booking: Booking, *allowed: BookingStatus)
 
 
 def _as_renter(context: Context, booking_id: bytes) -> Booking:
-    booking = current_booking(context, booking_id)
+    booking = booking_now(context.view, booking_id)
     if booking.renter != context.sender:
         raise NotAuthorized(needed="renter", account=booking.renter)
+    return booking
+
+
+def _as_provider(context: Context, booking_id: bytes) -> Booking:
+    booking = booking_now(context.view, booking_id)
+    if booking.provider != context.sender:
+        raise NotAuthorized(needed="provider", account=booking.provider)
     return booking
 
 
@@ -120,9 +128,7 @@ class Activate(Action):
     """Access details, sealed to the booking's sealing key; the ledger keeps their hash."""
 
     def check(self, context: Context) -> None:
-        booking = current_booking(context, self.booking)
-        if booking.provider != context.sender:
-            raise NotAuthorized(needed="provider", account=booking.provider)
+        booking = _as_provider(context, self.booking)
         require_status(self.booking, booking, BookingStatus.RESERVED)
 
     def apply(self, context: Context) -> None:
@@ -229,7 +235,6 @@ class Extend(Action):
             raise TermsMoved(cost=cost, max_cost=self.max_cost)
         end_ms = booking.end_ms + self.seconds * 1_000
         for gpu_id in booking.gpus:
-            clear_overdue(context, gpu_id)
             require_vacant(context.view, gpu_id, booking.end_ms, end_ms)
         available = account(context.view, context.sender).balance
         if available < cost:
@@ -239,7 +244,7 @@ class Extend(Action):
 
     def _terms(self, context: Context, booking: Booking) -> tuple[int, int]:
         """(summed rate, collateral of the whole booking) as of now. Raises what does not allow the extension."""
-        gpus = [current_gpu(context, gpu_id) for gpu_id in booking.gpus]
+        gpus = [gpu_now(context.view, gpu_id) for gpu_id in booking.gpus]
         for gpu_id, gpu in zip(booking.gpus, gpus, strict=True):
             if gpu.status is not GpuStatus.ACTIVE:
                 raise GpuUnavailable(gpu=gpu_id, status=gpu.status.name.lower())
@@ -270,9 +275,7 @@ class ProviderCancel(Action):
     booking: Hash
 
     def check(self, context: Context) -> None:
-        booking = current_booking(context, self.booking)
-        if booking.provider != context.sender:
-            raise NotAuthorized(needed="provider", account=booking.provider)
+        booking = _as_provider(context, self.booking)
         require_status(self.booking, booking, BookingStatus.RESERVED, BookingStatus.ACTIVE)
 
     def apply(self, context: Context) -> None:
@@ -291,7 +294,7 @@ class Settle(Action):
     booking: Hash
 
     def check(self, context: Context) -> None:
-        booking = current_booking(context, self.booking)
+        booking = booking_now(context.view, self.booking)
         if booking.status is BookingStatus.DISPUTED:
             raise WrongBookingStatus(booking=self.booking, status="disputed", needed="any other")
 

@@ -24,7 +24,6 @@ from chain.dispute_life import (
     advance,
     answer,
     cast,
-    current_dispute,
     draft,
     matter_of_booking,
     matter_of_gpu,
@@ -34,12 +33,12 @@ from chain.dispute_life import (
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
 from chain.escrow import escrow_of
 from chain.invariants import require
-from chain.inventory import GPUS, current_gpu
+from chain.inventory import GPUS
 from chain.job import JOBS, JobStatus
-from chain.job_life import current_job
 from chain.record import record
 from chain.schedule import Subject, is_scheduled
 from chain.schema import BasisPoints, Hash, String
+from chain.standing import booking_now, dispute_now, gpu_now, is_challenged, job_now
 from chain.state.view import View
 
 Text = Annotated[str, String(MAXIMUM_TEXT_BYTES, 1)]
@@ -108,16 +107,17 @@ class OpenDispute(Action):
         raise NotFound(kind="booking or job", id=self.subject)
 
     def _booking_matter(self, context: Context) -> Matter:
-        booking = current_booking(context, self.subject)
+        booking = booking_now(context.view, self.subject)
         self._require_party(context, booking.renter, booking.provider)
         if booking.dispute is not None:
             raise AlreadyDisputed(subject=self.subject, dispute=booking.dispute)
         if booking.status not in (BookingStatus.ACTIVE, BookingStatus.CLOSING):
             raise NotDisputable(subject=self.subject, status=booking.status.name.lower(), needed="active or closing")
+        booking = current_booking(context, self.subject)
         return matter_of_booking(context, self.subject, booking, context.sender)
 
     def _job_matter(self, context: Context) -> Matter:
-        job = current_job(context, self.subject)
+        job = job_now(context.view, self.subject)
         provider = b"" if job.claim is None else job.claim.provider
         self._require_party(context, job.renter, provider)
         if job.booking is not None:
@@ -153,11 +153,13 @@ class ChallengeHardware(Action):
         _validate_text("ChallengeHardware", self.text)
 
     def check(self, context: Context) -> None:
-        gpu = current_gpu(context, self.gpu)
+        gpu = gpu_now(context.view, self.gpu)
         if gpu.owner == context.sender:
             raise NotAuthorized(needed="anybody but the provider", account=gpu.owner)
-        if gpu.challenge is not None:
+        if gpu.challenge is not None and is_challenged(context.view, gpu):
             raise AlreadyDisputed(subject=self.gpu, dispute=gpu.challenge)
+        if gpu.challenge is not None:
+            advance(context, gpu.challenge)
         dispute = self._draft(context)
         require_funds(context.view, context.sender, dispute.deposit, dispute.storage)
 
@@ -191,13 +193,13 @@ class RespondToDispute(Action):
         _validate_text("RespondToDispute", self.text)
 
     def check(self, context: Context) -> None:
-        dispute = current_dispute(context, self.dispute)
+        dispute = dispute_now(context.view, self.dispute)
         if dispute.respondent != context.sender:
             raise NotAuthorized(needed="respondent", account=dispute.respondent)
         _require_status(self.dispute, dispute, DisputeStatus.OPEN)
 
     def apply(self, context: Context) -> None:
-        answer(context, self.dispute, current_dispute(context, self.dispute), sha256(self.text.encode()))
+        answer(context, self.dispute, dispute_now(context.view, self.dispute), sha256(self.text.encode()))
 
 
 @record(version=1)
@@ -221,7 +223,7 @@ class VoteOnDispute(Action):
             raise InvalidField(record="VoteOnDispute", field="slash_share", reason="the provider is not at fault")
 
     def check(self, context: Context) -> None:
-        dispute = current_dispute(context, self.dispute)
+        dispute = dispute_now(context.view, self.dispute)
         if context.sender not in dispute.electorate:
             raise NotInElectorate(dispute=self.dispute, account=context.sender)
         _require_status(self.dispute, dispute, DisputeStatus.ANSWERED)
@@ -230,7 +232,7 @@ class VoteOnDispute(Action):
             raise AlreadyVoted(dispute=self.dispute, account=context.sender)
 
     def apply(self, context: Context) -> None:
-        dispute = current_dispute(context, self.dispute)
+        dispute = dispute_now(context.view, self.dispute)
         voter = dispute.electorate.index(context.sender)
         ballot = Ballot(voter, self.renter_share, self.slash_share, self.fault)
         cast(context, self.dispute, dispute, ballot)

@@ -12,7 +12,7 @@ from chain.action import Action, Clock, Context, Family
 from chain.bank import require_funds
 from chain.crypto.hashing import tagged_hash
 from chain.deposit import held_in, storage_deposit, take
-from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
+from chain.errors import InvalidField, LedgerError, NotAuthorized
 from chain.invariants import require
 from chain.inventory import (
     GPU_GROWTH,
@@ -24,19 +24,17 @@ from chain.inventory import (
     Hardware,
     HardwareClaim,
     Terms,
-    clear_overdue,
-    current_gpu,
-    is_listed,
+    heard_of,
     leave_if_forgotten,
     read_gpu,
     record_heartbeat,
-    require_vacant,
 )
-from chain.maintenance import begin, current_maintenance, end_overdue, finish, retire
+from chain.maintenance import begin, end_overdue, finish, maintenance_now, overdue_window, retire
 from chain.record import record
 from chain.reputation import REPUTATIONS, missing_deposit, open_reputation
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
 from chain.schema import Hash, ListOf, Seconds, Timestamp, Unsigned64
+from chain.standing import gpu_now, is_listed, refuted_live_ms, require_vacant
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 
@@ -121,7 +119,7 @@ class RegisterGpu(Action):
     def check(self, context: Context) -> None:
         check_terms(context, self.terms)
         claim = HARDWARE.get(context.view, self.hardware.hardware_hash)
-        if claim is not None and is_listed(context, claim.gpu):
+        if claim is not None and is_listed(context.view, claim.gpu):
             raise HardwareTaken(gpu=claim.gpu)
         stake.require_free(context.view, context.sender, context.parameters.collateral_per_gpu)
         lasting = missing_deposit(context, context.sender, self.hardware.hardware_hash)
@@ -169,9 +167,7 @@ class RegisterGpu(Action):
 
 def require_owner(context: Context, gpu_id: bytes) -> Gpu:
     """The GPU, if the sender owns it and it is not retired. Raises NotFound or NotAuthorized."""
-    if not is_listed(context, gpu_id):
-        raise NotFound(kind="gpu", id=gpu_id)
-    gpu = read_gpu(context.view, gpu_id)
+    gpu = gpu_now(context.view, gpu_id)
     if gpu.owner != context.sender:
         raise NotAuthorized(needed="provider", account=gpu.owner)
     return gpu
@@ -200,7 +196,7 @@ class Heartbeat(Action):
 
     def apply(self, context: Context) -> None:
         for gpu_id in self.gpus:
-            record_heartbeat(context, gpu_id)
+            record_heartbeat(context, gpu_id, refuted_live_ms(context.view, read_gpu(context.view, gpu_id)))
         context.emit("gpu.heartbeat", [("provider", context.sender), *(("gpu", gpu_id) for gpu_id in self.gpus)])
 
 
@@ -231,7 +227,7 @@ def advance(context: Context, gpu_id: bytes) -> None:
     if gpu.status is GpuStatus.RETIRED:
         leave_if_forgotten(context, gpu_id)
     elif gpu.status is not GpuStatus.RETIRING:
-        current_gpu(context, gpu_id)
+        heard_of(context, gpu_id, context.live_ms)
 
 
 @record(version=1)
@@ -257,7 +253,7 @@ class UpdateGpu(Action):
         check_terms(context, self.terms)
 
     def apply(self, context: Context) -> None:
-        gpu = current_gpu(context, self.gpu)
+        gpu = read_gpu(context.view, self.gpu)
         GPUS.put(context.view, self.gpu, replace(gpu, terms=self.terms))
         context.emit(
             "gpu.updated",
@@ -296,10 +292,8 @@ class SetMaintenance(Action):
         latest = context.time_ms + context.parameters.booking_horizon_seconds * 1_000
         if not context.time_ms <= start_ms <= latest:
             raise MaintenanceTimeRefused(minimum=context.time_ms, maximum=latest, got=start_ms)
-        clear_overdue(context, self.gpu)
-        for maintenance_id in read_gpu(context.view, self.gpu).maintenance:
-            end_overdue(context, maintenance_id)
-        if len(read_gpu(context.view, self.gpu).maintenance) >= MAXIMUM_MAINTENANCE:
+        gpu = read_gpu(context.view, self.gpu)
+        if len(gpu.maintenance) >= MAXIMUM_MAINTENANCE and overdue_window(context.view, gpu) is None:
             raise TooMuchMaintenance(gpu=self.gpu, maximum=MAXIMUM_MAINTENANCE)
         require_vacant(context.view, self.gpu, start_ms, end_ms)
 
@@ -320,7 +314,7 @@ class EndMaintenance(Action):
     maintenance: Hash
 
     def check(self, context: Context) -> None:
-        require_owner(context, current_maintenance(context, self.maintenance).gpu)
+        require_owner(context, maintenance_now(context.view, self.maintenance).gpu)
 
     def apply(self, context: Context) -> None:
         finish(context, self.maintenance)

@@ -7,10 +7,9 @@ from chain import stake
 from chain.action import Action, Clock, Context, Family
 from chain.bank import checked, require_funds
 from chain.booking import BookingStatus, collateral_of
-from chain.booking_life import current_booking
 from chain.deposit import held_in
 from chain.errors import InvalidField, LedgerError, NotAuthorized
-from chain.inventory import GpuStatus, GpuUnavailable, clear_overdue, current_gpu, occupy, require_vacant
+from chain.inventory import GpuStatus, GpuUnavailable, occupy
 from chain.job import (
     ANY_GPU,
     HELD,
@@ -41,6 +40,7 @@ from chain.job_life import (
 from chain.record import record
 from chain.schedule import Subject, schedule
 from chain.schema import Amount, Hash, Octets, Seconds, String, Timestamp, Unsigned64
+from chain.standing import booking_now, gpu_now, job_now, require_vacant
 
 MAXIMUM_CLAIM_SECONDS = 30 * 86_400
 MAXIMUM_HORIZON_MS = 365 * 86_400_000
@@ -106,7 +106,7 @@ class SubmitJob(Action):
                 field="deadline_ms", minimum=context.time_ms + 1, maximum=context.time_ms + MAXIMUM_HORIZON_MS
             )
         if self.booking is not None:
-            booking = current_booking(context, self.booking)
+            booking = booking_now(context.view, self.booking)
             if booking.renter != context.sender:
                 raise NotAuthorized(needed="renter", account=booking.renter)
             if booking.status not in (BookingStatus.RESERVED, BookingStatus.ACTIVE):
@@ -145,7 +145,7 @@ def require_status(job_id: bytes, job: Job, *allowed: JobStatus) -> None:
 
 
 def _as_renter(context: Context, job_id: bytes, *allowed: JobStatus) -> Job:
-    job = current_job(context, job_id)
+    job = job_now(context.view, job_id)
     if job.renter != context.sender:
         raise NotAuthorized(needed="renter", account=job.renter)
     require_status(job_id, job, *allowed)
@@ -153,7 +153,7 @@ def _as_renter(context: Context, job_id: bytes, *allowed: JobStatus) -> Job:
 
 
 def _as_claimer(context: Context, job_id: bytes, *allowed: JobStatus) -> tuple[Job, Claim]:
-    job = current_job(context, job_id)
+    job = job_now(context.view, job_id)
     require_status(job_id, job, *allowed)
     if job.claim is None or job.claim.provider != context.sender:
         raise NotAuthorized(needed="claimer", account=b"" if job.claim is None else job.claim.provider)
@@ -174,14 +174,14 @@ class ClaimJob(Action):
     """The GPU that will do the work; none for a job inside a booking."""
 
     def check(self, context: Context) -> None:
-        job = current_job(context, self.job)
+        job = job_now(context.view, self.job)
         require_status(self.job, job, JobStatus.OPEN)
         if job.renter == context.sender:
             raise JobNotEligible(job=self.job, reason="a renter cannot take his own job")
         if context.sender in job.tried:
             raise JobNotEligible(job=self.job, reason="this provider has had his attempt")
         if job.booking is not None:
-            booking = current_booking(context, job.booking)
+            booking = booking_now(context.view, job.booking)
             if booking.provider != context.sender:
                 raise NotAuthorized(needed="provider", account=booking.provider)
             if booking.status is not BookingStatus.ACTIVE:
@@ -189,8 +189,7 @@ class ClaimJob(Action):
             return
         if self.gpu is None:
             raise JobNotEligible(job=self.job, reason="a standalone job needs a GPU")
-        clear_overdue(context, self.gpu)
-        gpu = current_gpu(context, self.gpu)
+        gpu = gpu_now(context.view, self.gpu)
         if gpu.owner != context.sender:
             raise NotAuthorized(needed="provider", account=gpu.owner)
         if gpu.status is not GpuStatus.ACTIVE:

@@ -14,7 +14,6 @@ from chain.deposit import held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized
 from chain.escrow import ESCROWS
 from chain.invariants import require
-from chain.inventory import current_gpu
 from chain.job import GpuFilter
 from chain.record import record
 from chain.request import (
@@ -49,6 +48,7 @@ from chain.schema import (
     Unsigned32,
     Unsigned64,
 )
+from chain.standing import gpu_now
 from chain.state.view import View
 
 BIDS_WEIGHT = 130
@@ -177,7 +177,7 @@ class PlaceBid(Action):
         if cost > request.max_cost:
             raise BidAboveMaximum(cost=cost, max_cost=request.max_cost)
         for gpu_id in self.gpus:
-            gpu = current_gpu(context, gpu_id)
+            gpu = gpu_now(context.view, gpu_id)
             if gpu.owner != context.sender:
                 raise NotAuthorized(needed="provider", account=gpu.owner)
             if not request.gpu_filter.matches(gpu.hardware):

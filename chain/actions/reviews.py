@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 from chain.action import Action, Clock, Context, Family
 from chain.bank import require_funds
-from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus
-from chain.booking_life import current_booking, leaves_live_ms
+from chain.booking import BOOKINGS, MAXIMUM_GPUS, BookingStatus, leaves_live_ms
+from chain.booking_life import current_booking
 from chain.crypto.hashing import sha256
 from chain.deposit import give_back, held_in, storage_deposit, take
 from chain.errors import InvalidField, LedgerError, NotAuthorized, NotFound
@@ -18,16 +18,27 @@ from chain.governance import GovernedAction
 from chain.invariants import require
 from chain.inventory import hardware_of
 from chain.job import JOBS, JobStatus
+from chain.job import leaves_live_ms as job_leaves_live_ms
 from chain.job_life import current_job
-from chain.job_life import leaves_live_ms as job_leaves_live_ms
 from chain.record import record
 from chain.reputation import count_rating
 from chain.schedule import Subject, is_scheduled, schedule, unschedule
-from chain.schema import Address, Amount, Boolean, Hash, ListOf, String, Timestamp, Unsigned
+from chain.schema import (
+    Address,
+    Amount,
+    Boolean,
+    Hash,
+    ListOf,
+    String,
+    Timestamp,
+    Unsigned,
+)
+from chain.standing import booking_now, job_now
 from chain.state.tables import Table, TableId
 from chain.state.view import View
 
 MAXIMUM_COMMENT_BYTES = 500
+UNPAID = "it is not finished and paid"
 Rating = Annotated[int, Unsigned(5, 1)]
 
 
@@ -210,27 +221,33 @@ class HideText(GovernedAction):
 
 def _deal(context: Context, subject: bytes) -> _Deal:
     """What the sender paid for, if it is finished. Raises NotFound or NotEligibleToReview."""
-    if BOOKINGS.get(context.view, subject) is not None:
+    view = context.view
+    if BOOKINGS.get(view, subject) is not None:
+        booking = booking_now(view, subject)
+        _require_finished(subject, booking.renter == context.sender, booking.status is BookingStatus.CLOSED)
         booking = current_booking(context, subject)
-        party = booking.renter == context.sender
-        finished = booking.status is BookingStatus.CLOSED
-        provider, gpus = booking.provider, booking.gpus
-        until_live_ms = leaves_live_ms(context.view, booking)
-    elif JOBS.get(context.view, subject) is not None:
-        job = current_job(context, subject)
-        party = job.renter == context.sender
+        provider, gpus, until_live_ms = booking.provider, booking.gpus, leaves_live_ms(view, booking)
+    elif JOBS.get(view, subject) is not None:
+        job = job_now(view, subject)
         finished = job.status in (JobStatus.ACCEPTED, JobStatus.CLOSED)
+        _require_finished(subject, job.renter == context.sender, finished)
+        job = current_job(context, subject)
         provider = b"" if job.claim is None else job.claim.provider
         gpus = () if job.claim is None or job.claim.gpu is None else (job.claim.gpu,)
-        until_live_ms = job_leaves_live_ms(context.view, job)
+        until_live_ms = job_leaves_live_ms(view, job)
     else:
         raise NotFound(kind="booking or job", id=subject)
+    escrow = ESCROWS.get(view, subject)
+    if escrow is None or escrow.gross == 0:
+        raise NotEligibleToReview(subject=subject, reason=UNPAID)
+    return _Deal(provider, gpus, escrow.gross, escrow.fee, until_live_ms)
+
+
+def _require_finished(subject: bytes, party: bool, finished: bool) -> None:
     if not party:
         raise NotEligibleToReview(subject=subject, reason="the sender was not its renter")
-    escrow = ESCROWS.get(context.view, subject)
-    if not finished or escrow is None or escrow.gross == 0:
-        raise NotEligibleToReview(subject=subject, reason="it is not finished and paid")
-    return _Deal(provider, gpus, escrow.gross, escrow.fee, until_live_ms)
+    if not finished:
+        raise NotEligibleToReview(subject=subject, reason=UNPAID)
 
 
 def current_review(context: Context, subject: bytes) -> Review | None:

@@ -8,6 +8,7 @@ from chain import stake
 from chain.action import Action, Clock, Context, Family
 from chain.authorities import require_unbound
 from chain.bank import debit, require_funds, totals
+from chain.clocks import read_clocks
 from chain.deposit import held_in
 from chain.errors import InsufficientStake, InvalidField, LedgerError
 from chain.invariants import require
@@ -130,7 +131,8 @@ def check_unbondings(view: View) -> None:
     """Unbondings add up to their total, and each has the deadline at which it is paid out."""
     unbonding = sum(item.amount for _, item in UNBONDINGS.scan(view))
     require(unbonding == totals(view).unbonding, "unbondings add up to their total", counted=unbonding)
-    counted = Counter(item.owner for _, item in UNBONDINGS.scan(view))
+    now_ms = read_clocks(view).time_ms
+    counted = Counter(item.owner for _, item in UNBONDINGS.scan(view) if item.due_ms > now_ms)
     most = max(counted.values(), default=0)
     require(most <= MAXIMUM_UNBONDINGS, "an account has few open unbondings", most=most)
     for key, item in UNBONDINGS.scan(view):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from chain import reservation, stake
 from chain.action import Context
 from chain.errors import LedgerError
-from chain.inventory import INTERVALS, Gpu, current_gpu
+from chain.inventory import INTERVALS, Gpu
 from chain.reputation import Reputation, reputation_of
 from chain.schema import U64
+from chain.standing import gpu_now
 from chain.state.tables import prefix_end, u64
 
 
@@ -37,7 +38,7 @@ def offer(context: Context, gpu_id: bytes, start_ms: int, seconds: int | None) -
         seconds: the shortest booking that the GPU takes if None.
     """
     try:
-        gpu = current_gpu(context, gpu_id)
+        gpu = gpu_now(context.view, gpu_id)
         shortest = max(gpu.terms.minimum_seconds, context.parameters.booking_minimum_seconds)
         length = shortest if seconds is None else seconds
         plan = reservation.plan(context, (gpu_id,), (gpu.terms.version,), start_ms, length, U64)

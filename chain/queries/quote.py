@@ -12,11 +12,11 @@ from chain.booking import (
     released_gross,
     storage_deposit,
 )
-from chain.inventory import current_gpu
 from chain.queries.present import present
 from chain.reservation import draft
 from chain.schema import U64
 from chain.stake import require_free
+from chain.standing import gpu_now
 from chain.state.view import View
 
 _RELEASE_SHARES = (25, 50, 75)
@@ -66,7 +66,7 @@ class Quote:
 def quote(view: View, gpus: Sequence[bytes], start_ms: int, seconds: int) -> Quote:
     """Quote a booking (start 0 is now). Raises the LedgerError with which the reservation would fail."""
     context = present(view)
-    versions = tuple(current_gpu(context, gpu_id).terms.version for gpu_id in gpus)
+    versions = tuple(gpu_now(context.view, gpu_id).terms.version for gpu_id in gpus)
     action = Reserve(tuple(gpus), start_ms, seconds, U64, versions, bytes(32))
     action.validate()
     plan = action.plan(context)

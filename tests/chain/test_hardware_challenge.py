@@ -17,7 +17,7 @@ from chain.reputation import reputation_of
 from chain.schema import COIN
 from tests.court import RESPONSE_MS, RULES, VOTE_MS, Court, Purse
 from tests.ledger import DEFAULT_FEE
-from tests.market import TIGHT, altered, clog, hardware, registration, terms
+from tests.market import TIGHT, altered, clog, hardware, registration, run_queue, terms
 
 UNKNOWN = b"\x77" * 32
 COLLATERAL = 25 * COIN
@@ -170,6 +170,7 @@ class TestRetirement:
             assert court.refused(court.provider, action) == gone
         court.commit("0")
         court.do(court.provider, registration("0"))
+        run_queue(court)
         assert court.gpu(scene.gpu).refuted
         assert hardware("0").hardware_hash == court.gpu(scene.gpu).hardware.hardware_hash
 

@@ -12,8 +12,7 @@ from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance
 from chain.actions.jobs import AcceptJob, CancelJob, ClaimJob, FailJob, SubmitJob
 from chain.actions.reviews import REVIEWS, ReplyToReview, SubmitReview
 from chain.bank import KEY_BYTES, totals
-from chain.booking import BOOKINGS, BookingStatus
-from chain.booking_life import leaves_live_ms
+from chain.booking import BOOKINGS, BookingStatus, leaves_live_ms
 from chain.deposit import fullest, size_of, storage_deposit
 from chain.escrow import ESCROWS
 from chain.inventory import GPU_GROWTH, GPUS, HARDWARE, GpuStatus, HardwareClaim, Interval

@@ -20,7 +20,7 @@ from chain.maintenance import MAINTENANCE, Maintenance
 from chain.schedule import DUE, Subject
 from chain.schema import COIN
 from tests.ledger import subject
-from tests.market import PRICE, TIGHT, Market, altered, clog, terms
+from tests.market import PRICE, TIGHT, Market, altered, clog, run_queue, terms
 
 UNKNOWN = b"\x77" * 32
 
@@ -147,6 +147,8 @@ class TestSet:
         market.wait(400_000)
         assert len(market.gpu(market.gpus[0]).maintenance) == MAXIMUM_MAINTENANCE
         maintain(market)
+        assert len(market.gpu(market.gpus[0]).maintenance) == MAXIMUM_MAINTENANCE, "one made room, the others wait"
+        run_queue(market)
         assert len(market.gpu(market.gpus[0]).maintenance) == 1
 
     def test_by_another_of_none_and_of_a_retired_one(self) -> None:
@@ -225,6 +227,7 @@ class TestEnd:
         assert window(market, maintenance_id) is not None
         assert market.refused(market.provider, EndMaintenance(maintenance_id), after_ms=1)[0] == "not_found"
         market.reserve()
+        run_queue(market)
         assert window(market, maintenance_id) is None
 
 

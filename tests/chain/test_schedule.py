@@ -19,7 +19,7 @@ from chain.state.view import View
 from chain.transaction import Transaction
 from chain.unbonding import id_of, open_unbonding
 from tests.ledger import DEFAULT_FEE, Person, subject
-from tests.market import PRICE, TIGHT, Market, altered, clog, commitment, registration
+from tests.market import PRICE, TIGHT, Market, altered, clog, commitment, registration, run_queue
 
 """Twenty due items a block."""
 
@@ -178,6 +178,7 @@ class TestLateQueue:
         late = self.late_no_show(market)
         second = market.reserve(after_ms=1, renter=market.other)
         assert market.booking(second).status is BookingStatus.RESERVED
+        run_queue(market)
         assert market.booking(late).status is BookingStatus.NO_SHOW
         assert market.escrow(late).refunded == 2 * PRICE
 
@@ -243,7 +244,9 @@ class TestLateQueue:
         )
         again = market.do(market.provider, registration("0"), after_ms=1)
         assert subject(again, "gpu.registered", "gpu") != market.gpus[0]
+        run_queue(market)
         assert market.gpu(market.gpus[0]).status is GpuStatus.RETIRED
+        assert market.refused(market.provider, registration("0"))[0] == "hardware_taken"
 
 
 class TestPaidWork:

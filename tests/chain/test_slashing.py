@@ -11,7 +11,7 @@ from chain.slashing import Slash, slash_amount, slash_share
 from chain.stake import STAKES, stake_of
 from chain.unbonding import MAXIMUM_UNBONDINGS, unbondings_of
 from tests.ledger import Ledger, Person, make_specification
-from tests.market import PRICE, TIGHT, UNHURRIED, Market, altered, clog
+from tests.market import PRICE, TIGHT, UNHURRIED, Market, altered, clog, run_queue
 
 ALICE, BOB, CAROL = Person("alice"), Person("bob"), Person("carol")
 
@@ -83,8 +83,8 @@ class TestOrder:
         before = ledger.balance(ALICE)
         done = slash(ledger, 10_000)
         assert (done.stake_before, done.amount) == (90, 90)
-        assert (ledger.balance(ALICE), unbonding(ledger)) == (before + 10, [])
-        ledger.wait(60_000)
+        assert (ledger.balance(ALICE), unbonding(ledger)) == (before, [10])
+        run_queue(ledger)
         assert ledger.balance(ALICE) == before + 10
 
     def test_all_unbondings_at_once(self, ledger: Ledger) -> None:
