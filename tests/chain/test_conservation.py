@@ -71,6 +71,13 @@ def test_the_model_notices_a_wrong_ledger(rng: random.Random, monkeypatch: pytes
         economy(rng, 2_000)
 
 
+def test_the_model_notices_what_should_be_refused(rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what a block must not hold is compared: here a transaction may be repeated."""
+    monkeypatch.setattr("chain.transition.require_new", lambda *_: None)
+    with pytest.raises(AssertionError, match=r"ledger None, model .'already_done'"):
+        economy(rng, 2_000)
+
+
 def test_another_process_with_another_hash_seed_makes_the_same_changes(rng: random.Random) -> None:
     lived = economy(rng, 60)
     seed = lived.seed

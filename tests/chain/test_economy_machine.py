@@ -59,6 +59,7 @@ class Machine(RuleBasedStateMachine):
         except BaseException:
             note(f"replay: python -m tests.economy steps {economy.seed} {' '.join(self.steps)}")
             raise
+        self.outcomes.update(("refused", refused.why[0]) for refused in economy.refused)
         for transaction, error in zip(economy.pending, errors, strict=True):
             self.outcomes.update((action.name, error) for action in transaction.body.actions)
 
@@ -151,6 +152,10 @@ class Machine(RuleBasedStateMachine):
         self.step("several", seed)
 
     @rule(seed=SEEDS)
+    def refused(self, seed: int) -> None:
+        self.step("refused", seed)
+
+    @rule(seed=SEEDS)
     def wait(self, seed: int) -> None:
         self.step("wait", seed)
 
@@ -187,6 +192,7 @@ def test_everything_adds_up_whatever_happens(seed: int, chunk: int) -> None:
     print(f"reputations: {dict(Machine.counted)}")
     print(f"{Machine.outcomes.total()} actions; never succeeded: {sorted({a.name for a in ACTIONS.values()} - done)}")
     assert len({error for _, error in Machine.outcomes}) > 15, "what is wrong must be tried too"
+    assert len({error for name, error in Machine.outcomes if name == "refused"}) > 5, "blocks must be refused too"
     assert len(done) > 20, "most actions must succeed somewhere"
     assert len(Machine.counted) > 6, "most that counts for a reputation must happen somewhere"
     (longest,) = Machine.longest

@@ -17,9 +17,12 @@ FRACTIONS = 1 << 64
 
 @dataclass
 class Accounts(Books):
+    chain_id: str = ""
     rotations: dict[bytes, int] = field(default_factory=dict)
     bound: dict[bytes, bytes] = field(default_factory=dict)
     """Every key that was taken by rotation, and the account that took it."""
+    current: dict[bytes, bytes] = field(default_factory=dict)
+    """The key of each account that has taken one."""
 
     def usable(self, address: bytes) -> bool:
         """Whether somebody can sign for an address, now or later."""
@@ -59,6 +62,7 @@ class Accounts(Books):
             return "insufficient_funds"
         self.hold(sender, self.price(BINDING_BYTES), "key", action.new_key)
         self.bound[action.new_key] = sender
+        self.current[sender] = action.new_key
         self.rotations[sender] = self.rotations.get(sender, 0) + 1
         return None
 

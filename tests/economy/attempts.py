@@ -3,6 +3,7 @@
 from tests.economy.choices_accounts import AccountChoices
 from tests.economy.choices_council import CouncilChoices
 from tests.economy.choices_disputes import DisputeChoices
+from tests.economy.choices_envelopes import EnvelopeChoices
 from tests.economy.choices_jobs import JobChoices
 from tests.economy.choices_requests import RequestChoices
 
@@ -32,5 +33,5 @@ BOOKING_FAMILIES = ("account", "stake", "listing", "chore", "reserve", "booking"
 COUNCIL_FAMILIES = ("measure", "ballot", "ballot", "ballot", "office", "evidence")
 
 
-class Attempts(DisputeChoices, JobChoices, RequestChoices, AccountChoices, CouncilChoices):
+class Attempts(EnvelopeChoices, DisputeChoices, JobChoices, RequestChoices, AccountChoices, CouncilChoices):
     """Draws attempts of every family."""

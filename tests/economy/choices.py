@@ -6,7 +6,7 @@ attempts. The random generator decides everything, so a run is replayed by its s
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chain.action import Action
 from chain.actions.multisig import ProposeActions, SetMembers
@@ -34,6 +34,8 @@ class Choices:
     chain_id: str
     families: Mapping[str, int]
     """Those that happen, and how often each against the others."""
+    retired: dict[bytes, list[PrivateKey]] = field(default_factory=dict)
+    """Keys that signed once, by account."""
 
     def attempt(self, family: str | None = None) -> Attempted:
         """An attempt of this family, or of any; of another one, if nothing of it is possible."""

@@ -23,6 +23,7 @@ from chain.crypto.address import key_address
 from chain.dispute import DISPUTES
 from chain.escrow import ESCROWS, escrow_of
 from chain.governance import MEASURES, read_agenda
+from chain.idempotency import IDEMPOTENCY
 from chain.invariants import check_all
 from chain.inventory import GPUS, INTERVALS
 from chain.job import JOBS
@@ -73,6 +74,8 @@ def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield "deposits", sum(amount for _, amount in model.deposits.values()), money.deposits
     unbonding = {id_of(key): (item.due_ms, item.owner, item.amount) for key, item in UNBONDINGS.scan(view)}
     yield "unbonding", model.unbonding, unbonding
+    remembered = {(key[:33], key[33:]): (item.txid, item.expires_ms) for key, item in IDEMPOTENCY.scan(view)}
+    yield "idempotency ids", model.remembered, remembered
     yield from market(model, view)
     yield from work(model, view)
     yield from demand(model, view)

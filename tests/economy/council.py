@@ -52,7 +52,6 @@ class ModelConviction:
 
 @dataclass
 class Council(Staking, Accounts):
-    chain_id: str = ""
     members: list[Authority] = field(default_factory=list)
     since: int = 0
     """First epoch of the present set."""

@@ -26,7 +26,8 @@ from tests.economy.attempts import COUNCIL_FAMILIES, FAMILIES, Attempts
 from tests.economy.choices import Attempted
 from tests.economy.compare import compare
 from tests.economy.model import Model
-from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification
+from tests.economy.refusals import Refused, check_refusal
+from tests.ledger import Ledger, Person, make_specification
 from tests.market import commitment, registration, terms
 
 PARAMETERS = Parameters(
@@ -123,6 +124,8 @@ class Economy:
             self.add(self.choices.attempt())
             if self.rng.random() < 0.04:
                 self.add_several()
+            if self.rng.random() < 0.04:
+                self.add(self.choices.attempt(), spoiled=True)
         return self.finish()
 
     def open_market(self, providers: int = 2) -> None:
@@ -166,6 +169,8 @@ class Economy:
             self.begin(min(self.edge(), self.rng.choice((1, 1_000, 14_999, 15_000))))
             if family == "several":
                 self.add_several()
+            elif family == "refused":
+                self.add(self.choices.attempt(), spoiled=True)
             else:
                 for _ in range(self.rng.choice(AT_ONCE.get(family, (1,)))):
                     self.add(self.choices.attempt(family))
@@ -187,6 +192,7 @@ class Economy:
         self.model.step(ledger.time_ms)
         self.pending: list[Transaction] = []
         self.expected: list[str] = []
+        self.refused: list[Refused] = []
 
     def add_several(self) -> None:
         """One account attempts several things, all or none."""
@@ -194,26 +200,21 @@ class Economy:
         more = [action for address, action in (self.choices.attempt() for _ in range(6)) if address == sender]
         self.add((sender, first), *more)
 
-    def add(self, attempted: Attempted, *more: Action) -> None:
+    def add(self, attempted: Attempted, *more: Action, spoiled: bool = False) -> None:
         """Somebody signs what an account attempts; the model does it at once."""
         signer, actions = self.choices.wrapped(attempted[0], attempted[1], *more)
         person = next(person for person in self.people if person.address == signer)
-        ledger, model = self.ledger, self.model
-        sequence = model.sequences.get(signer, 0)
-        fee = DEFAULT_FEE * (1 + sum(action.weight() for action in actions) // 500)
-        transaction = ledger.sign(person, *actions, sequence=sequence, fee=fee)
-        required = model.required_fee(transaction.size, transaction.weight)
-        if required > fee:
-            fee = required + DEFAULT_FEE
-            transaction = ledger.sign(person, *actions, sequence=sequence, fee=fee)
-            required = model.required_fee(transaction.size, transaction.weight)
-        if model.balance[signer] < fee:
+        make = self.choices.spoiled if spoiled else self.choices.envelope
+        transaction = make(person, actions)
+        why = self.model.refusal(transaction)
+        if why is not None:
+            self.refused.append(Refused(len(self.pending), transaction, why))
             return
-        model.charge(signer, fee, required, ledger.proposer)
-        error = model.attempt(signer, actions, transaction.txid)
+        error = self.model.include(transaction, self.ledger.proposer)
         if not error:
             for action in actions:
                 if isinstance(action, RotateKey):
+                    self.choices.retired.setdefault(signer, []).append(person.key)
                     person.key = next(key for key in self.spare_keys if key.public_key == action.new_key)
         self.expected.append(error)
         self.pending.append(transaction)
@@ -221,6 +222,8 @@ class Economy:
     def finish(self) -> list[str]:
         """The ledger applies the block; both must be equal afterwards."""
         ledger, view = self.ledger, self.ledger.view
+        for refused in self.refused:
+            check_refusal(ledger.reader, self.context, self.pending, refused)
         outcome = apply_block(view, self.context, self.pending)
         self.model.end_block()
         found = [result.error for result in outcome.results]
