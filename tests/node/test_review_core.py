@@ -6,7 +6,7 @@ from chain.certificate import VoteKind
 from node.consensus import events as ev
 from node.consensus.peers import BLOCKS_PER_INTERVAL, REQUESTS_PER_INTERVAL
 from node.network import messages as m
-from tests.node.test_simplex import TIMING, Bench, of
+from tests.core_bench import TIMING, Bench, of
 
 NOTARIZE, FINALIZE = VoteKind.NOTARIZE, VoteKind.FINALIZE
 FOLLOWER = b"f" * 32
