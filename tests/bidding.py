@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from chain.actions.requests import AcceptBid, CancelRequest, OpenRequest, PlaceBid, WithdrawBid
+from chain.bank import totals
 from chain.inventory import read_gpu
 from chain.job import ANY_GPU
 from chain.parameters import Parameters
-from chain.request import BIDS, REQUESTS, Bid, Request, bids_of
+from chain.request import BIDS, MAXIMUM_BIDS, REQUESTS, Bid, Request, bids_of
 from chain.result import TransactionResult
 from chain.schema import COIN
-from tests.ledger import Ledger, Person, make_specification, subject
+from tests.ledger import DEFAULT_FEE, Ledger, Person, make_specification, subject
 from tests.market import Market, altered, commitment, registration, terms
 
 HOUR = 3_600
@@ -96,3 +97,27 @@ class Bidding(Market):
 
     def bids(self, request: bytes) -> list[tuple[bytes, Bid]]:
         return bids_of(self.view, request)
+
+
+class Purses:
+    """What everybody owned at a moment, deposits and locked money apart."""
+
+    def __init__(self, market: Bidding) -> None:
+        self.market = market
+        self.people = (market.renter, market.other, *market.providers)
+        self.before = {person.name: market.wealth(person) for person in self.people}
+        self.deposits = totals(market.view).deposits
+
+    @property
+    def deposited(self) -> int:
+        """What is on deposit more than then."""
+        return totals(self.market.view).deposits - self.deposits
+
+    def gained(self, person: Person, fees: int = 0) -> int:
+        """What he has more than then, beside the fees of so many transactions."""
+        return self.market.wealth(person) - self.before[person.name] + fees * DEFAULT_FEE
+
+
+def crowd(more: int) -> Bidding:
+    """As many providers as one request takes bids, and some more."""
+    return Bidding(providers=MAXIMUM_BIDS + more)
