@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from chain.action import Action
 from chain.actions.authorities import AddAuthority, ReadyAuthority
-from chain.actions.governance import ProposeMeasure, VoteOnMeasure
+from chain.actions.governance import ProposeMeasure, SetParameter, VoteOnMeasure
 from chain.authorities import CANDIDATES, read_authorities, ready_bytes
 from chain.bank import adjust, totals
 from chain.certificate import Authority, Vote, VoteKind, vote_bytes
 from chain.crypto import bls
 from chain.governance import MEASURES, Measure, read_agenda
-from chain.parameters import Parameters
+from chain.parameters import Parameters, read_parameters
 from chain.result import Event
 from chain.schema import COIN
 from chain.stake import stake_of
@@ -160,3 +160,11 @@ class Council(Ledger):
 
     def stake(self, person: Person) -> int:
         return stake_of(self.view, person.address).amount
+
+
+FEE = SetParameter("market_fee", 300)
+"""A change from the 200 with which the tests begin."""
+
+
+def market_fee(council: Council) -> int:
+    return read_parameters(council.view).market_fee
