@@ -17,8 +17,8 @@ from chain.job import JOBS
 from chain.parameter_ranges import RANGES, changed, reach
 from chain.parameters import PARAMETERS, read_parameters
 from chain.state.view import MemoryReader
-from tests.chain.test_invariants import Scene
 from tests.market import Market
+from tests.scene import Scene
 
 
 @cache
