@@ -1,9 +1,11 @@
 """A node's interface over a real socket, store, mempool and submission; blocks are made by hand."""
 
+import asyncio
+import contextlib
 import io
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from chain.evidence import ConflictingVotes
 from chain.interface import METHODS
 from chain.parameters import Parameters
 from chain.result import TransactionResult
+from chain.schema import COIN
 from chain.transaction import Transaction
 from genesis.specification import Specification
 from node.metrics import Metrics
@@ -161,3 +164,30 @@ def check_result(method: str, result: Any) -> None:
     import msgspec
 
     msgspec.convert(result, METHODS[method].result)
+
+
+def request(method: str, params: Any = (), /, **changes: Any) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params, **changes})
+
+
+@contextlib.asynccontextmanager
+async def good_client(node: RpcNode, person: Person) -> AsyncIterator[None]:
+    """A client beside the bad one; every one of its calls must succeed, and quickly."""
+    address, stop, answered = node.text(person.address), asyncio.Event(), 0
+
+    async def work() -> None:
+        nonlocal answered
+        async with aiohttp.ClientSession() as session:
+            while not stop.is_set() or not answered:
+                request = {"jsonrpc": "2.0", "id": "good", "method": "account.get", "params": [address]}
+                async with asyncio.timeout(2), session.post(f"{node.url}/rpc", json=request) as response:
+                    answer = await response.json()
+                    assert answer["result"]["balance"] == str(10_000 * COIN)
+                    answered += 1
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
