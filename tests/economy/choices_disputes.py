@@ -16,7 +16,7 @@ class DisputeChoices(MarketChoices):
     def dispute(self) -> Attempted | None:
         """Somebody begins one, mostly where it can be done."""
         rng = self.rng
-        kind = rng.choice(("booking", "booking", "job", "job", "gpu"))
+        kind = rng.choice(("booking", "booking", "job", "job", "job", "gpu"))
         if kind == "gpu":
             return self.challenge()
         return self.contest(kind) or self.contest("booking" if kind == "job" else "job")
@@ -47,8 +47,12 @@ class DisputeChoices(MarketChoices):
         if not gpus:
             return None
         gpu_id = rng.choice(gpus)
-        others = [person.address for person in self.people if person.address != model.gpus[gpu_id].owner]
-        challenger = rng.choice([*others, *model.clubs]) if rng.random() < 0.95 else model.gpus[gpu_id].owner
+        others = [*(person.address for person in self.people), *model.clubs]
+        if rng.random() < 0.2:
+            others = list(model.operators())
+        challenger = rng.choice([each for each in others if each != model.gpus[gpu_id].owner] or others)
+        if rng.random() < 0.05:
+            challenger = model.gpus[gpu_id].owner
         return challenger, ChallengeHardware(gpu_id, "It is another one.")
 
     def judge(self) -> Attempted | None:

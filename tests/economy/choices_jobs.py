@@ -21,13 +21,15 @@ class JobChoices(MarketChoices):
         rng, model = self.rng, self.model
         open_now = [item for item in model.bookings.items() if item[1].state in ("reserved", "active")]
         sender, booking, price = self.anybody(), None, rng.choice((0, 1, 333, COIN // 7, COIN))
-        if open_now and rng.random() < 0.4:
+        if open_now and rng.random() < 0.3:
             booking, found = rng.choice(open_now)
             sender, price = self.mostly(found.renter), 0
-        wanted = rng.choice(
-            (GpuFilter(), GpuFilter(), GpuFilter("RTX 4090"), GpuFilter("", "mars"), GpuFilter("", "", 99_999))
-        )
-        deadline = model.now + rng.choice((0, 1, 60_000, 600_000, 3_600_000, rng.randint(1, 10**7), 366 * 86_400_000))
+        wanted = rng.choice((GpuFilter(), GpuFilter(), GpuFilter("RTX 4090")))
+        if rng.random() < 0.08:
+            wanted = rng.choice((GpuFilter("", "mars"), GpuFilter("", "", 99_999)))
+        deadline = model.now + rng.choice((60_000, 600_000, 3_600_000, rng.randint(1, 10**7)))
+        if rng.random() < 0.15:
+            deadline = model.now + rng.choice((0, 1, 366 * 86_400_000))
         unit, units = rng.choice(tuple(Unit)), rng.choice((1, 7, 60, rng.randint(1, 1_000)))
         if rng.random() < 0.01:
             units = (1 << 64) - 1
@@ -42,7 +44,7 @@ class JobChoices(MarketChoices):
             known = list(model.jobs.items())
         if not known:
             return None
-        job_id, job = rng.choice(known)
+        job_id, job = rng.choices(known, [self.promise(job) for _, job in known])[0]
         if rng.random() < 0.02:
             job_id = bytes(32)
         provider = job.attempt.provider if job.attempt else self.anybody()
@@ -68,6 +70,15 @@ class JobChoices(MarketChoices):
                 return self.mostly(provider), FailJob(job_id, "broken")
         return self.mostly(job.renter), CancelJob(job_id)
 
+    def promise(self, job: ModelJob) -> int:
+        """How much sooner something is attempted with this job: work goes on before other work begins."""
+        if job.state == "delivered":
+            return 2
+        if job.state != "open":
+            return 20
+        waits = job.booking is not None and self.model.bookings[job.booking].state != "active"
+        return 1 if waits or job.wanted.region == "mars" else 8
+
     def claim(self, job_id: bytes, job: ModelJob) -> Attempted:
         rng, model = self.rng, self.model
         if job.booking is not None:
@@ -75,7 +86,13 @@ class JobChoices(MarketChoices):
         listed = [gpu_id for gpu_id in self.listed() if model.gpus[gpu_id].status == "active" or rng.random() < 0.1]
         if not listed or rng.random() < 0.02:
             return self.anybody(), ClaimJob(job_id, rng.choice((None, bytes(32))))
-        gpu_id = rng.choice(listed)
+        until = model.now + (model.parameters.activation_grace_seconds + job.seconds) * 1_000
+        fitting = [
+            gpu_id
+            for gpu_id in listed
+            if model.gpus[gpu_id].owner not in (job.renter, *job.tried) and not model.taken((gpu_id,), model.now, until)
+        ]
+        gpu_id = rng.choice(fitting if fitting and rng.random() < 0.9 else listed)
         return self.mostly(model.gpus[gpu_id].owner), ClaimJob(job_id, gpu_id)
 
     def receipt(self, job_id: bytes, job: ModelJob, attempt: Attempt) -> Receipt:
@@ -86,7 +103,7 @@ class JobChoices(MarketChoices):
         units = rng.choice((most, attempt.total, rng.randint(attempt.total, max(attempt.total, most))))
         receipt = Receipt(
             job_id, attempt.receipts + 1, units, attempt.last, b"\x05" * 32, "somewhere", attempt.began, now,
-            rng.random() < 0.4,
+            rng.random() < 0.6,
         )  # fmt: skip
         if rng.random() < 0.1:
             wrong: list[dict[str, Any]] = [

@@ -95,8 +95,17 @@ def market(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
         key: (gpu.status, tuple(gpu.windows), gpu.offer, gpu.challenge, gpu.refuted) for key, gpu in model.gpus.items()
     }
     yield "gpus", told, gpus
-    bookings = {key: (item.status.name.lower(), item.gross, item.dispute) for key, item in BOOKINGS.scan(view)}
-    yield "bookings", {key: (item.state, item.gross, item.dispute) for key, item in model.bookings.items()}, bookings
+    live = {key: gpu for key, gpu in GPUS.scan(view) if gpu.leaves_live_ms is None}
+    told_live = {key: gpu.collateral for key, gpu in model.gpus.items() if not gpu.retired}
+    yield "collateral of GPUs", told_live, {key: gpu.collateral for key, gpu in live.items()}
+    leaving = {key: gpu.leaves_live_ms for key, gpu in GPUS.scan(view) if key not in live}
+    yield "leaving GPUs", {key: gpu.leaves for key, gpu in model.gpus.items() if gpu.retired}, leaving
+    bookings = {
+        key: (item.status.name.lower(), item.gross, item.dispute, item.ended_ms or 0)
+        for key, item in BOOKINGS.scan(view)
+    }
+    told_bookings = {key: (item.state, item.gross, item.dispute, item.ended) for key, item in model.bookings.items()}
+    yield "bookings", told_bookings, bookings
     escrows = {key: (escrow.gross, escrow.fee) for key, escrow in ESCROWS.scan(view) if key in bookings}
     yield "paid", {key: (booking.paid, booking.fee) for key, booking in model.bookings.items()}, escrows
     calendars = {key[:32]: [] for key, _ in INTERVALS.scan(view)}

@@ -1,5 +1,6 @@
 """Disputes of bookings and jobs, and challenges of GPUs, in the second ledger: the rows of the money table."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -95,6 +96,8 @@ class Disputes(Jobs):
     disputes: dict[bytes, ModelDispute] = field(default_factory=dict)
     forgotten: list[bytes] = field(default_factory=list)
     """Those that have left the state."""
+    verdicts: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
+    """How often disputes of a kind ended in a state, by whether the provider had opened them."""
 
     def live_edges(self) -> Iterator[int]:
         yield from super().live_edges()
@@ -253,6 +256,7 @@ class Disputes(Jobs):
             ruled_slash = floor(dispute.slice * slash)
             won = floor(dispute.deposit * (int(dispute.lost) if dispute.kind == "gpu" else share))
             dispute.returned = dispute.deposit - won if dispute.by_provider else won
+        self.verdicts[dispute.kind, dispute.state, dispute.by_provider] += 1
         dispute.leaves = dispute.deadline_live + self.parameters.review_window_seconds * 1_000
         dispute.slashed = self.forfeit(dispute.provider, ruled_slash, dispute.renter)
         _, deposit = self.deposits.pop(("contention", dispute.key))

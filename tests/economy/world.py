@@ -41,7 +41,7 @@ PARAMETERS = Parameters(
     market_fee_staker_share=2_222,
     release_charge=137,
     review_window_seconds=3_600,
-    dispute_deposit=COIN // 10,
+    dispute_deposit=COIN // 2,
     dispute_response_seconds=75,
     dispute_vote_seconds=60,
     governance_seconds=6 * 3_600,
@@ -57,7 +57,7 @@ COUNCILS = (4, 4, 4, 1, 2, 3, 5, 7)
 """How many of them are authorities from the beginning."""
 FORGETFUL = replace(PARAMETERS, review_window_seconds=240, review_retention_seconds=500)
 """So that what is over leaves the state while the economy goes on."""
-AT_ONCE = {"judge": (1, 3, 5), "work": (1, 1, 3), "ballot": (1, 3)}
+AT_ONCE = {"judge": (1, 3, 5), "work": (1, 2, 4), "ballot": (1, 3)}
 """Attempts of a family in one step, where most things take several."""
 JUMPS_MS = (1, 2, 500, 1_000, 1_000, 9_999, 14_999, 15_000, 15_001, 40_000, 61_000, 600_000, 3 * 3_600_000)
 
@@ -159,7 +159,10 @@ class Economy:
             self.finish()
 
     def step(self, family: str, seed: int) -> list[str]:
-        """One block with one attempt of a family, or none of `wait` and `outage`; the seed decides the rest."""
+        """One block with what a family attempts at once, or nothing of `wait` and `outage`; the seed decides the rest.
+
+        Whatever else happens, a dispute that is open may go on.
+        """
         self.rng.seed(f"{family} {seed}")
         if family == "wait":
             self.begin(self.edge())
@@ -172,8 +175,9 @@ class Economy:
             elif family == "refused":
                 self.add(self.choices.attempt(), spoiled=True)
             else:
-                for _ in range(self.rng.choice(AT_ONCE.get(family, (1,)))):
-                    self.add(self.choices.attempt(family))
+                self.add_round(family)
+            if self.rng.random() < 0.1 and any(dispute.pending for dispute in self.model.disputes.values()):
+                self.add_round("judge")
         return self.finish()
 
     def trace(self) -> str:
@@ -193,6 +197,11 @@ class Economy:
         self.pending: list[Transaction] = []
         self.expected: list[str] = []
         self.refused: list[Refused] = []
+
+    def add_round(self, family: str) -> None:
+        """As many attempts of a family as belong into one step."""
+        for _ in range(self.rng.choice(AT_ONCE.get(family, (1,)))):
+            self.add(self.choices.attempt(family))
 
     def add_several(self) -> None:
         """One account attempts several things, all or none."""
