@@ -111,10 +111,14 @@ class RpcNode:
 
     async def post(self, body: bytes | str, **options: Any) -> tuple[int, Any]:
         """HTTP status and decoded answer of a raw body; None if there is none."""
+        status, answer = await self.exchange(body, **options)
+        return status, json.loads(answer) if answer else None
+
+    async def exchange(self, body: bytes | str, **options: Any) -> tuple[int, bytes]:
+        """HTTP status and answer of a raw body, as it comes: decoding a long one would hold up the node beside it."""
         data = body.encode() if isinstance(body, str) else body
         async with self.client.post(f"{self.url}/rpc", data=io.BytesIO(data), **options) as response:
-            answer = await response.read()
-            return response.status, json.loads(answer) if answer else None
+            return response.status, await response.read()
 
     async def call(self, method: str, /, *args: Any, **params: Any) -> Any:
         """The result of one call. Raises Refused. Every result must have the form that the interface promises."""
