@@ -198,7 +198,7 @@ def test_everything_adds_up_whatever_happens(seed: int, chunk: int) -> None:
     print(f"reputations: {dict(Machine.counted)}")
     print(f"{Machine.outcomes.total()} actions; never succeeded: {sorted({a.name for a in ACTIONS.values()} - done)}")
     assert len({error for _, error in Machine.outcomes}) > 15, "what is wrong must be tried too"
-    assert len({error for name, error in Machine.outcomes if name == "refused"}) > 5, "blocks must be refused too"
+    assert len({error for name, error in Machine.outcomes if name == "refused"}) > 3, "blocks must be refused too"
     assert len(done) > 20, "most actions must succeed somewhere"
     assert len(Machine.counted) > 6, "most that counts for a reputation must happen somewhere"
     (longest,) = Machine.longest

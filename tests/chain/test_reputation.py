@@ -17,6 +17,7 @@ from chain.parameters import Parameters
 from chain.reputation import COUNTERS, REPUTATIONS, Reputation, note_dispute_lost, reputation_of
 from chain.schema import COIN, U64
 from chain.state.view import MemoryReader, View
+from tests.economy.attempts import BOOKING_FAMILIES
 from tests.economy.world import run
 from tests.ledger import Person
 from tests.market import PRICE, Market, altered, hardware, terms
@@ -270,9 +271,9 @@ def test_the_second_ledger_notices_what_is_not_counted(
 
     monkeypatch.setattr(reputation, "_add", forgetful)
     seed = rng.randrange(1 << 32)
-    print(f"replay: run({seed}, 2_000)")
+    print(f"replay: run({seed}, 2_000, families=BOOKING_FAMILIES)")
     with pytest.raises(AssertionError, match=f"{name}: model"):
-        run(seed, 2_000)
+        run(seed, 2_000, families=BOOKING_FAMILIES)
 
 
 def test_whoever_never_provided_has_none() -> None:

@@ -31,10 +31,10 @@ def bidding(rng: random.Random) -> Economy:
     return economy
 
 
-def live(*economies: Economy, blocks: int) -> None:
-    for economy in economies:
-        for _ in range(blocks):
-            economy.block()
+def live(economy: Economy) -> Economy:
+    for _ in range(BLOCKS):
+        economy.block()
+    return economy
 
 
 @pytest.mark.timeout(1_800)
@@ -44,8 +44,7 @@ def test_full_requests_agree_with_their_model(rng: random.Random) -> None:
     done: Counter[str] = Counter()
     events: Counter[str] = Counter()
     for _ in range(RUNS):
-        economy = bidding(rng)
-        live(economy, blocks=BLOCKS)
+        economy = live(bidding(rng))
         for _, transactions, outcome in economy.history:
             for transaction, result in zip(transactions, outcome.results, strict=True):
                 outcomes[result.error] += 1
@@ -61,6 +60,5 @@ def test_full_requests_agree_with_their_model(rng: random.Random) -> None:
 def test_the_model_notices_a_wrong_ledger(rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison has teeth: that the cheapest bid makes room, and not the dearest, is found."""
     monkeypatch.setattr("chain.actions.requests.bids_of", lambda view, request: bids_of(view, request)[::-1])
-    economies = [bidding(rng) for _ in range(10)]
     with pytest.raises(AssertionError, match="model"):
-        live(*economies, blocks=BLOCKS)
+        assert [live(bidding(rng)) for _ in range(20)]

@@ -26,7 +26,7 @@ class EnvelopeChoices(Choices):
             public_key=person.key.public_key,
             sequence=model.sequences.get(person.address, 0),
             valid_until_ms=model.now + validity,
-            idempotency_id=rng.choice(IDS) if rng.random() < 0.1 else None,
+            idempotency_id=rng.choice(IDS) if rng.random() < 0.06 else None,
             fee=DEFAULT_FEE * (1 + sum(action.weight() for action in actions) // 500),
             actions=actions,
         )

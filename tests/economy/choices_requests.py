@@ -46,7 +46,10 @@ class RequestChoices(MarketChoices):
         rng, model = self.rng, self.model
         if not model.requests:
             return None
-        request_id, request = rng.choice(list(model.requests.items()))
+        contested = [item for item in model.requests.items() if item[1].bids]
+        request_id, request = rng.choice(
+            contested if contested and rng.random() < 0.5 else list(model.requests.items())
+        )
         if rng.random() < 0.02:
             request_id = bytes(32)
         bidders = list(request.bids)
