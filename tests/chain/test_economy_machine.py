@@ -169,6 +169,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "economy"):
             return
+        self.outcomes.update({(name, ""): often for name, often in self.economy.model.enacted.items()})
         self.verdicts.update(self.economy.model.verdicts)
         for counters in self.economy.model.counters.values():
             self.counted.update(name for name, value in counters.items() if value)

@@ -25,12 +25,12 @@ FAMILIES = {
     "judge": 3,
     "measure": 1,
     "ballot": 3,
-    "office": 1,
+    "office": 2,
     "evidence": 1,
 }
 """How often each is tried, against the others."""
 BOOKING_FAMILIES = ("account", "stake", "listing", "chore", "reserve", "booking")
-COUNCIL_FAMILIES = ("measure", "ballot", "ballot", "ballot", "office", "evidence")
+COUNCIL_FAMILIES = ("measure", "ballot", "ballot", "ballot", "office", "office", "evidence")
 
 
 class Attempts(EnvelopeChoices, DisputeChoices, JobChoices, RequestChoices, AccountChoices, CouncilChoices):

@@ -97,7 +97,7 @@ class CouncilChoices(Choices):
         """A measure with one or several things in it."""
         rng, model = self.rng, self.model
         others = [*[self.setting] * 5, *[self.spending] * 2, *[self.addition] * 5, self.hiding]
-        if rng.random() < 0.25:
+        if rng.random() < 0.2:
             actions = [self.removal() for _ in range(rng.choice((1, 1, 1, 2)))]
         else:
             actions = [rng.choice(others)() for _ in range(rng.choice((1, 1, 1, 1, 2, 5)))]

@@ -13,6 +13,7 @@ from typing import Any
 
 from chain.action import Action, BlockContext
 from chain.actions.accounts import RotateKey, Transfer
+from chain.actions.governance import VoteOnMeasure
 from chain.actions.multisig import CreateMultisig
 from chain.crypto.ed25519 import PrivateKey
 from chain.crypto.hashing import sha256
@@ -53,7 +54,7 @@ PARAMETERS = Parameters(
     evidence_reward=COIN,
 )
 OFFICERS = 7
-COUNCILS = (4, 4, 4, 1, 2, 3, 5, 7)
+COUNCILS = (4, 4, 4, 1, 2, 3, 5, 7, 7)
 """How many of them are authorities from the beginning."""
 FORGETFUL = replace(PARAMETERS, review_window_seconds=240, review_retention_seconds=500)
 """So that what is over leaves the state while the economy goes on."""
@@ -78,8 +79,8 @@ class Economy:
         wealth = wealth or self.rng.choice((50, 400, 3_000)) * COIN
         officers = [Officer(str(index)) for index in range(OFFICERS)]
         seated = [officer.authority for officer in officers[: self.rng.choice(COUNCILS)]]
-        busy = [Person("ada"), Person("ben"), *officers[2:4]]
-        self.people = [*busy, *officers[:2], *officers[4:]]
+        busy = [Person("ada"), officers[1], Person("ben"), officers[2]]
+        self.people = [*busy, officers[0], *officers[3:]]
         specification = make_specification(
             self.people,
             balance=wealth,
@@ -153,10 +154,18 @@ class Economy:
             self.begin(1_000)
             for _ in range(rng.choice((1, 3, 6))):
                 self.add(self.choices.attempt(rng.choice(COUNCIL_FAMILIES)))
+            if rng.random() < 0.2:
+                self.add(self.choices.measure())
+                self.carry()
             if rng.random() < 0.03:
                 sender = rng.choice(self.model.operators())
                 self.add((sender, self.choices.proposal()), *(self.choices.proposal() for _ in range(8)))
             self.finish()
+
+    def carry(self) -> None:
+        """Every operator votes for the latest measure."""
+        for operator in self.model.operators() if self.model.measures else ():
+            self.add((operator, VoteOnMeasure(list(self.model.measures)[-1], True)))
 
     def step(self, family: str, seed: int) -> list[str]:
         """One block with what a family attempts at once, or nothing of `wait` and `outage`; the seed decides the rest.
@@ -176,6 +185,8 @@ class Economy:
                 self.add(self.choices.attempt(), spoiled=True)
             else:
                 self.add_round(family)
+            if family == "measure" and self.rng.random() < 0.3:
+                self.carry()
             if self.rng.random() < 0.1 and any(dispute.pending for dispute in self.model.disputes.values()):
                 self.add_round("judge")
         return self.finish()
