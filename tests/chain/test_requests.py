@@ -251,11 +251,10 @@ class TestExpiry:
             (market.renter, market.acceptance(request_id, market.provider)),
             (market.renter, CancelRequest(request_id)),
         ]
-        market.block(after_ms=8_000)
-        assert market.request(request_id) is not None, "the queue is late"
-        for sender, action in actions:
-            error = market.refused(sender, action)
+        for after_ms, (sender, action) in zip((8_000, 1, 1, 1), actions, strict=True):
+            error = market.refused(sender, action, after_ms=after_ms)
             assert error == ("not_found", {"kind": "request", "id": request_id})
+            assert market.request(request_id) is not None, "the queue is late"
 
     def test_in_an_outage(self) -> None:
         """Nobody could accept, and nothing is lost: a request is of block time, and its money returns at once."""
