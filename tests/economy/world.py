@@ -77,6 +77,8 @@ class Economy:
         self.seed = seed
         self.rng = random.Random(seed)
         wealth = wealth or self.rng.choice((50, 400, 3_000)) * COIN
+        self.dowry = wealth // 50
+        """What a new multisig account gets from whoever makes it."""
         officers = [Officer(str(index)) for index in range(OFFICERS)]
         seated = [officer.authority for officer in officers[: self.rng.choice(COUNCILS)]]
         busy = [Person("ada"), officers[1], Person("ben"), officers[2]]
@@ -238,6 +240,8 @@ class Economy:
                     person.key = next(key for key in self.spare_keys if key.public_key == action.new_key)
         self.expected.append(error)
         self.pending.append(transaction)
+        if not error and any(isinstance(action, CreateMultisig) for action in actions):
+            self.add((signer, Transfer(list(self.model.clubs)[-1], "AITBC", self.dowry)))
 
     def finish(self) -> list[str]:
         """The ledger applies the block; both must be equal afterwards."""
