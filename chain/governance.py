@@ -80,6 +80,9 @@ class GovernedAction(Action):
         """Raise a LedgerError if the state does not allow the action."""
         raise NotImplementedError
 
+    def prove(self) -> None:
+        """Raise a LedgerError if its signatures are bad: seen once, when it is proposed, because that is dear."""
+
 
 @record(version=1)
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,9 @@ def tally(view: View, measure: Measure) -> Tally:
 
 def open_measure(context: Context, measure_id: bytes, measure: Measure) -> None:
     """Put a new measure on the agenda; it may pass, or be beyond passing, at once."""
+    overdue = next((each for each in read_agenda(context.view).open if context.time_ms >= each.expires_ms), None)
+    if overdue is not None:
+        expire(context, overdue.measure)  # to make room
     agenda = read_agenda(context.view)
     entry = OpenMeasure(measure_id, measure.proposer, measure.expires_ms)
     AGENDA.put(context.view, replace(agenda, open=(*agenda.open, entry)))
@@ -343,11 +349,17 @@ def _execute(context: Context, measure_id: bytes, measure: Measure) -> bool:
     return False
 
 
-def run(context: Context, actions: Iterable[Action]) -> tuple[int, LedgerError] | None:
-    """Run actions as the governance account; the index and error of the first that fails, or None."""
+def run(context: Context, actions: Iterable[Action], *, proving: bool = False) -> tuple[int, LedgerError] | None:
+    """Run actions as the governance account; the index and error of the first that fails, or None.
+
+    Args:
+        proving: whether to look at their signatures as well, as when they are proposed.
+    """
     for index, action in enumerate(actions):
         try:
             action.check(context)
+            if proving and isinstance(action, GovernedAction):
+                action.prove()
             action.apply(context)
         except LedgerError as error:
             return index, error

@@ -27,7 +27,7 @@ from chain.errors import (
 )
 from chain.idempotency import remember, require_new
 from chain.keys import require_current_key
-from chain.parameters import Parameters, read_parameters
+from chain.parameters import EPOCH_END_WEIGHT, Parameters, read_parameters
 from chain.result import Event, SystemResult, TransactionResult, results_root
 from chain.schedule import run_due
 from chain.state.view import View
@@ -82,7 +82,8 @@ class BlockExecution:
         system_id = tagged_hash("aitbc/system/1", block.chain_id.encode(), block.height.to_bytes(8, "big"))
         self._system = self._context(SYSTEM_ACCOUNT, system_id)
         self._due_weight = run_due(self._system, self.parameters.due_weight)
-        self.weight = self._due_weight
+        self._ends_epoch = block.height % self.parameters.epoch_blocks == 0
+        self.weight = self._due_weight + EPOCH_END_WEIGHT * self._ends_epoch
 
     def _context(self, sender: bytes, txid: bytes) -> Context:
         return Context(self.view, self.block, self.live_ms, self.parameters, sender, txid)
@@ -120,7 +121,7 @@ class BlockExecution:
 
     def outcome(self) -> BlockOutcome:
         """End the block and say what it did. Once only; no transaction can follow."""
-        if self.block.height % self.parameters.epoch_blocks == 0:
+        if self._ends_epoch:
             for end_epoch in EPOCH_HANDLERS:
                 end_epoch(self._system)
         system = SystemResult(self._due_weight, tuple(self._system.events))

@@ -112,6 +112,8 @@ class AddAuthority(GovernedAction):
                 raise KeyDisabled(key=key)
             if key in taken:
                 raise AuthorityKeyTaken(key=key)
+
+    def prove(self) -> None:
         if not bls.verify_possession(self.bls_key, self.proof_of_possession):
             raise BadSignature(operator=self.operator, reason="the proof of possession is bad")
 

@@ -152,7 +152,7 @@ class Release(Action):
 
     code: ClassVar[int] = 32
     name: ClassVar[str] = "booking.release"
-    base_weight: ClassVar[int] = 60
+    base_weight: ClassVar[int] = 75
 
     booking: Hash
 
@@ -172,7 +172,7 @@ class Confirm(Action):
 
     code: ClassVar[int] = 33
     name: ClassVar[str] = "booking.confirm"
-    base_weight: ClassVar[int] = 35
+    base_weight: ClassVar[int] = 80  # its end may not have been noticed yet
 
     booking: Hash
 
@@ -190,7 +190,7 @@ class Cancel(Action):
 
     code: ClassVar[int] = 34
     name: ClassVar[str] = "booking.cancel"
-    base_weight: ClassVar[int] = 64
+    base_weight: ClassVar[int] = 75
 
     booking: Hash
 
@@ -270,7 +270,7 @@ class ProviderCancel(Action):
 
     code: ClassVar[int] = 36
     name: ClassVar[str] = "booking.provider_cancel"
-    base_weight: ClassVar[int] = 60
+    base_weight: ClassVar[int] = 75
 
     booking: Hash
 
@@ -289,7 +289,7 @@ class Settle(Action):
 
     code: ClassVar[int] = 37
     name: ClassVar[str] = "booking.settle"
-    base_weight: ClassVar[int] = 64
+    base_weight: ClassVar[int] = 85
 
     booking: Hash
 

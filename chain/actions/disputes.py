@@ -81,7 +81,7 @@ class OpenDispute(Action):
 
     code: ClassVar[int] = 70
     name: ClassVar[str] = "dispute.open"
-    base_weight: ClassVar[int] = 75
+    base_weight: ClassVar[int] = 85
 
     subject: Hash
     """The booking or job."""
@@ -143,7 +143,7 @@ class ChallengeHardware(Action):
 
     code: ClassVar[int] = 27
     name: ClassVar[str] = "gpu.challenge_hardware"
-    base_weight: ClassVar[int] = 35
+    base_weight: ClassVar[int] = 50  # an earlier one may have to be decided
 
     gpu: Hash
     text: Text

@@ -22,7 +22,6 @@ from chain.governance import (
     GovernedAction,
     Measure,
     ballot,
-    bring_up_to_date,
     counted,
     decide,
     end_epoch,
@@ -101,11 +100,11 @@ class ProposeMeasure(Action):
         self._rehearse(context)
 
     def _check_room(self, context: Context) -> None:
-        bring_up_to_date(context)
         agenda = read_agenda(context.view)
-        if len(agenda.open) + len(agenda.passed) >= MAXIMUM_MEASURES:
+        current = [entry for entry in agenda.open if context.time_ms < entry.expires_ms]
+        if len(current) + len(agenda.passed) >= MAXIMUM_MEASURES:
             raise TooManyMeasures(maximum=MAXIMUM_MEASURES)
-        mine = sum(1 for entry in agenda.open if entry.proposer == context.sender)
+        mine = sum(1 for entry in current if entry.proposer == context.sender)
         limit = open_limit(context.view)
         if mine >= limit:
             raise TooManyMeasures(operator=context.sender, maximum=limit)
@@ -113,7 +112,7 @@ class ProposeMeasure(Action):
     def _rehearse(self, context: Context) -> None:
         """Raise the error with which the measure would fail if it were executed now."""
         mark = context.view.checkpoint()
-        failed = run(replace(context, sender=GOVERNANCE_ACCOUNT, events=[]), self.actions)
+        failed = run(replace(context, sender=GOVERNANCE_ACCOUNT, events=[]), self.actions, proving=True)
         context.view.rollback(mark)
         if failed is not None:
             raise failed[1]

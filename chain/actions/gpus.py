@@ -76,6 +76,8 @@ class TooMuchMaintenance(LedgerError):
 
 MAXIMUM_MAINTENANCE_SECONDS = 90 * 86_400
 COMMITMENT_LIFETIME_MS = 24 * 3_600_000
+HEARTBEAT_WEIGHT = 12
+"""Of one GPU, of whose challenge 128 ballots may have to be counted."""
 
 
 def validate_terms(action: str, terms: Terms) -> None:
@@ -184,7 +186,7 @@ class Heartbeat(Action):
     gpus: Annotated[tuple[Hash, ...], ListOf(100, 1)]
 
     def weight(self) -> int:
-        return 8 * len(self.gpus)
+        return HEARTBEAT_WEIGHT * len(self.gpus)
 
     def validate(self) -> None:
         if len(set(self.gpus)) != len(self.gpus):
@@ -237,7 +239,7 @@ class UpdateGpu(Action):
 
     code: ClassVar[int] = 23
     name: ClassVar[str] = "gpu.update"
-    base_weight: ClassVar[int] = 4
+    base_weight: ClassVar[int] = 12  # a challenge may have to be counted out
 
     gpu: Hash
     terms: Terms

@@ -119,11 +119,13 @@ def read_multisig(view: View, address: bytes) -> Multisig:
     return found
 
 
-def _current_multisig(context: Context, address: bytes) -> Multisig:
-    """The account, with proposals that are over by the clock taken off. Raises NotFound."""
-    for proposal_id in read_multisig(context.view, address).proposals:
-        expire(context, proposal_id)
-    return read_multisig(context.view, address)
+def _overdue(context: Context, multisig: Multisig) -> bytes | None:
+    """A proposal of a full list that is over by the clock and only waits for the due queue, if there is one."""
+    if len(multisig.proposals) < MAXIMUM_OPEN_PROPOSALS:
+        return None
+    held = ((proposal_id, PROPOSALS.get(context.view, proposal_id)) for proposal_id in multisig.proposals)
+    over = (key for key, proposal in held if proposal is not None and context.time_ms >= proposal.expires_ms)
+    return next(over, None)
 
 
 def open_proposal(context: Context, proposal_id: bytes) -> Proposal:
@@ -241,11 +243,11 @@ class ProposeActions(Action):
             raise InvalidField(record="ProposeActions", field="actions", reason="members are key accounts")
 
     def check(self, context: Context) -> None:
-        require_member(read_multisig(context.view, self.account), context.sender)
-        multisig = _current_multisig(context, self.account)
+        multisig = read_multisig(context.view, self.account)
+        require_member(multisig, context.sender)
         if not context.time_ms < self.expires_ms <= context.time_ms + MAXIMUM_LIFETIME_MS:
             raise ProposalTimeRefused(minimum=context.time_ms + 1, maximum=context.time_ms + MAXIMUM_LIFETIME_MS)
-        if len(multisig.proposals) >= MAXIMUM_OPEN_PROPOSALS:
+        if len(multisig.proposals) >= MAXIMUM_OPEN_PROPOSALS and _overdue(context, multisig) is None:
             raise TooManyProposals(account=self.account, maximum=MAXIMUM_OPEN_PROPOSALS)
         if multisig.threshold > 1:
             deposit = _proposal_deposit(context, self._proposal(context), multisig.members)
@@ -271,6 +273,10 @@ class ProposeActions(Action):
         if multisig.threshold == 1:
             _execute(context, proposal_id, proposal)
             return
+        overdue = _overdue(context, multisig)
+        if overdue is not None:
+            expire(context, overdue)  # to make room
+            multisig = read_multisig(context.view, self.account)
         deposit = _proposal_deposit(context, proposal, multisig.members)
         take(context, context.sender, deposit, ("proposal", proposal_id))
         PROPOSALS.put(context.view, proposal_id, replace(proposal, deposit=deposit))

@@ -108,7 +108,7 @@ class SubmitReview(Action):
 
     code: ClassVar[int] = 50
     name: ClassVar[str] = "review.submit"
-    base_weight: ClassVar[int] = 43
+    base_weight: ClassVar[int] = 90  # of what has to be closed and paid first
 
     subject: Hash
     """The booking or job."""

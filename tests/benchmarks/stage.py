@@ -119,6 +119,8 @@ class Stage(Market):
 
     nodes: MemoryNodes
     root: NodeReference | None
+    refuses: bool = False
+    """Whether what is measured is what it costs to refuse."""
 
     def list_gpus(self, count: int) -> list[bytes]:
         """The ids of so many new GPUs of the provider, each declared at length."""
@@ -173,7 +175,7 @@ class Stage(Market):
 
     def measure(self, attempts: Iterable[tuple[Person, Action]], after_ms: int = 1_000) -> Cost:
         """What a block with these actions costs; nothing is kept of it."""
-        transactions = self.signed(attempts)
+        transactions = self.signed(attempts, 1 if self.refuses else 1_000)
         self.settle_root()
         context = self.next_block(self.time_ms + after_ms)
         gc.collect()
@@ -192,7 +194,7 @@ class Stage(Market):
         ended = time.process_time()
         gc.enable()
         failed = [(result.error, dict(result.error_data)) for result in outcome.results if not result.succeeded]
-        assert not failed, failed[:3]
+        assert len(failed) == self.refuses * len(transactions), failed[:3] or "nothing was refused"
         actions = sum(len(item.body.actions) for item in decoded)
         parts = (executed - verified, encoded - executed, ended - encoded, verified - began)
         return Cost(outcome.weight, *(part * 1e6 for part in parts), actions)

@@ -13,14 +13,14 @@ import sys
 
 from chain.parameters import Parameters
 from chain.schedule import DUE_ITEM_WEIGHT
-from tests.benchmarks import scenarios, scenarios_due, scenarios_many
+from tests.benchmarks import scenarios, scenarios_due, scenarios_late, scenarios_many
 from tests.benchmarks.report import ROOT, machine
 
 REPEATS = 3
 BLOCK_MS = 500
 """The worst full block takes at most this long."""
 UNIT_US = BLOCK_MS * 1_000 / Parameters().maximum_block_weight
-__all__ = ["scenarios_due", "scenarios_many"]
+__all__ = ["scenarios_due", "scenarios_late", "scenarios_many"]
 
 
 def main(names: list[str]) -> None:

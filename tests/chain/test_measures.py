@@ -23,7 +23,7 @@ from chain.record import decode_record, encode_record
 from chain.schema import COIN
 from tests.council import EPOCH_BLOCKS, FEE, SHORT, Council, market_fee
 from tests.ledger import Person
-from tests.market import clog, rotation
+from tests.market import clog, rotation, run_queue
 
 
 class TestExecution:
@@ -118,6 +118,7 @@ class TestExecution:
         assert council.measure(measures[0]) is not None
         assert council.refused(council.officers[2], VoteOnMeasure(measures[0], True))[0] == "measure_closed"
         council.propose(FEE)
+        run_queue(council)
         assert [council.measure(measure) for measure in measures] == [None] * MAXIMUM_OPEN_PER_OPERATOR
 
 

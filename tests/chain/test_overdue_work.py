@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from chain.action import Action
-from chain.actions.bookings import Activate, Cancel, Extend, ProviderCancel, Release
+from chain.actions.accounts import Transfer
+from chain.actions.bookings import Activate, Cancel, Confirm, Extend, ProviderCancel, Release, Settle
+from chain.actions.disputes import OpenDispute
 from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance, UpdateGpu
 from chain.actions.jobs import ClaimJob, SharePayload, SubmitJob
+from chain.actions.multisig import CreateMultisig, ProposeActions, read_multisig
 from chain.actions.staking import RemoveStake
 from chain.booking import BOOKINGS, BookingStatus
 from chain.booking_life import current_booking
@@ -25,7 +28,7 @@ from chain.queries.present import present
 from chain.schema import COIN
 from chain.standing import booking_now, gpu_now, is_listed, job_now
 from chain.state.view import View
-from tests.ledger import Person
+from tests.ledger import Person, subject
 from tests.market import TIGHT, Market, altered, clog, run_queue, terms
 
 WRITES_PER_WEIGHT = 3
@@ -205,6 +208,37 @@ def test_unstaking_pays_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     writes, error = market.work(monkeypatch, market.provider, RemoveStake(1))
     assert error == ""
     assert writes <= 10
+
+
+def test_an_end_is_paid_for_with_all_that_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late booking of sixteen GPUs, the last of each of them, which retire with it."""
+    for make, after_ms in ((Settle, 1), (Confirm, 1), (lambda b: OpenDispute(b, "x"), 1), (Settle, 400_000)):
+        market = Late(authority_minimum_stake=0)
+        booking = market.active(seconds=600)
+        market.do(market.provider, *[RetireGpu(gpu) for gpu in market.gpus], fee=COIN)
+        clog(market, 2_000)
+        market.wait(600_000 + after_ms)
+        writes, error = market.work(monkeypatch, market.renter, make(booking))
+        assert error == ""
+        assert writes > 100
+
+
+def test_an_expired_proposal_makes_room_and_the_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    market = Late(1)
+    members = tuple(sorted(person.address for person in (market.renter, market.other)))
+    club = subject(market.do(market.renter, CreateMultisig(2, members)), "multisig.created", "account")
+    payment = Transfer(market.other.address, "AITBC", 1)
+    expires_ms = market.time_ms + 60_000
+    market.do(market.renter, *[ProposeActions(club, (payment,), expires_ms)] * 32, fee=COIN)
+    clog(market, 2_000)
+    late = ProposeActions(club, (payment,), market.time_ms + 10**6)
+    assert market.refused(market.renter, late)[0] == "too_many_proposals"
+    market.wait(60_000)
+    writes, error = market.work(monkeypatch, market.renter, late)
+    assert (error, len(read_multisig(market.view, club).proposals)) == ("", 32)
+    assert writes < 20
+    run_queue(market)
+    assert len(read_multisig(market.view, club).proposals) == 1
 
 
 def test_the_clocks_tell_what_the_queue_will_write() -> None:

@@ -13,7 +13,7 @@ from chain.block import Block
 from chain.crypto.address import MULTISIG, key_address
 from chain.errors import InvalidBlock, InvalidGenesis, LedgerError
 from chain.idempotency import IDEMPOTENCY, LIFETIME_MS
-from chain.parameters import Parameters
+from chain.parameters import EPOCH_END_WEIGHT, Parameters
 from chain.result import results_root
 from chain.schema import COIN
 from chain.state.view import MemoryReader, View
@@ -190,11 +190,29 @@ class TestWeight:
         with pytest.raises(InvalidBlock):
             apply_block(ledger.view, context(ledger), [heavy, small])
 
+    def test_the_last_block_of_an_epoch_leaves_room_for_its_end(self) -> None:
+        parameters = Parameters(maximum_block_weight=EPOCH_END_WEIGHT + 1_400, due_weight=100, epoch_blocks=2)
+        ledger = Ledger(make_specification([ALICE, BOB], parameters=parameters))
+        heaviest = ledger.sign(ALICE, *[AddStake(1)] * 700, fee=COIN)
+        too_heavy = ledger.sign(BOB, *[AddStake(1)] * 700, fee=COIN)
+        assert heaviest.weight == 1_401
+        apply_block(ledger.view, context(ledger), [heaviest, too_heavy])
+        ledger.block()
+        with pytest.raises(InvalidBlock) as caught:
+            ledger.block(heaviest)
+        assert caught.value.data["weight"] == EPOCH_END_WEIGHT
+        ledger.block(ledger.sign(ALICE, *[AddStake(1)] * 699, fee=COIN))
+        assert ledger.outcome is not None
+        assert ledger.outcome.weight == EPOCH_END_WEIGHT + 1_399
+
     def test_parameters_leave_room_for_a_full_transaction_beside_the_due_items(self) -> None:
         """Or a steady stream of due items would keep the heaviest transactions out for ever."""
         with pytest.raises(InvalidGenesis):
             Parameters(maximum_block_weight=6_299, due_weight=5_000).check()
         Parameters(maximum_block_weight=6_300, due_weight=5_000).check()
+        with pytest.raises(InvalidGenesis):
+            Parameters(maximum_block_weight=8_299, due_weight=5_000, epoch_blocks=1).check()
+        Parameters(maximum_block_weight=8_300, due_weight=5_000, epoch_blocks=1).check()
 
 
 class TestIdempotency:
