@@ -166,8 +166,9 @@ class Economy:
 
     def carry(self) -> None:
         """Every operator votes for the latest measure."""
-        for operator in self.model.operators() if self.model.measures else ():
-            self.add((operator, VoteOnMeasure(list(self.model.measures)[-1], True)))
+        for operator in self.model.operators():
+            if self.model.measures:
+                self.add((operator, VoteOnMeasure(list(self.model.measures)[-1], True)))
 
     def step(self, family: str, seed: int) -> list[str]:
         """One block with what a family attempts at once, or nothing of `wait` and `outage`; the seed decides the rest.
