@@ -50,9 +50,10 @@ class DisputeChoices(MarketChoices):
         others = [*(person.address for person in self.people), *model.clubs]
         if rng.random() < 0.2:
             others = list(model.operators())
-        challenger = rng.choice([each for each in others if each != model.gpus[gpu_id].owner] or others)
-        if rng.random() < 0.05:
-            challenger = model.gpus[gpu_id].owner
+        others = [each for each in others if each != model.gpus[gpu_id].owner] or others
+        challenger = rng.choice(others)
+        if rng.random() < 0.15:
+            challenger = rng.choice((min(others, key=model.has), model.gpus[gpu_id].owner))
         return challenger, ChallengeHardware(gpu_id, "It is another one.")
 
     def judge(self) -> Attempted | None:
