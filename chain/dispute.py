@@ -110,6 +110,8 @@ class Dispute:
     """Operators of the authorities that are not parties, as of the opening."""
     vote_seconds: Seconds
     """Live time for voting."""
+    review_seconds: Seconds
+    """Live time for which the record stays after the last deadline."""
     deadline_live_ms: Timestamp
     """Live time by which the respondent must answer; once he has, by which the electorate must vote."""
     ballots: Annotated[tuple[Ballot, ...], ListOf(MAXIMUM_AUTHORITIES)] = ()

@@ -134,6 +134,7 @@ def draft(context: Context, subject: bytes, matter: Matter, text_hash: bytes) ->
         collateral=matter.collateral,
         electorate=electorate,
         vote_seconds=context.parameters.dispute_vote_seconds,
+        review_seconds=context.parameters.review_window_seconds,
         deadline_live_ms=deadline_live_ms,
     )
     growth = RECORD_GROWTH + BALLOT_BYTES * len(electorate)
@@ -230,7 +231,7 @@ def advance(context: Context, dispute_id: bytes) -> None:
 def _decide(context: Context, dispute_id: bytes, dispute: Dispute) -> Dispute:
     """End a dispute: the money of its subject, the collateral and the deposit go where they belong."""
     unschedule(context, Clock.LIVE, dispute.deadline_live_ms, Subject.DISPUTE, dispute_id)
-    forget_live_ms = dispute.deadline_live_ms + context.parameters.review_window_seconds * 1_000
+    forget_live_ms = dispute.deadline_live_ms + dispute.review_seconds * 1_000
     done = replace(outcome(dispute), closed_height=context.block.height, forget_live_ms=forget_live_ms)
     # First, so that whatever is brought up to date on the way finds it over.
     DISPUTES.put(context.view, dispute_id, done)

@@ -14,7 +14,6 @@ from chain.errors import NotFound
 from chain.inventory import GPUS, INTERVALS, BookingConflict, Gpu, GpuStatus, Interval, read_gpu
 from chain.job import HELD, JOBS, OVER, Claim, Job, JobStatus, is_spent, read_job, reopened
 from chain.job import leaves_live_ms as job_leaves_live_ms
-from chain.parameters import read_parameters
 from chain.schedule import Subject
 from chain.state.tables import prefix_end, u64
 from chain.state.view import View
@@ -31,7 +30,7 @@ def dispute_now(view: View, dispute_id: bytes) -> Dispute:
     dispute = dispute_by_clocks(view, read_dispute(view, dispute_id))
     forget_live_ms = dispute.forget_live_ms
     if dispute.status not in PENDING and forget_live_ms is None:  # nobody has noticed yet that it is over
-        forget_live_ms = dispute.deadline_live_ms + read_parameters(view).review_window_seconds * 1_000
+        forget_live_ms = dispute.deadline_live_ms + dispute.review_seconds * 1_000
     if forget_live_ms is not None and read_clocks(view).live_ms >= forget_live_ms:
         raise NotFound(kind="dispute", id=dispute_id)
     return dispute

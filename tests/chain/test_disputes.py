@@ -1,5 +1,7 @@
 """Disputes of bookings: who opens, answers and votes when, what ballots come to, and what remains afterwards."""
 
+from dataclasses import replace
+
 import pytest
 
 from chain.actions.accounts import Transfer
@@ -11,6 +13,7 @@ from chain.booking import BookingStatus
 from chain.dispute import DISPUTES, Ballot, Dispute, DisputeKind, DisputeStatus, Fault, Ruling, count
 from chain.errors import InvalidField
 from chain.invariants import check_all
+from chain.parameters import PARAMETERS
 from chain.record import encode_record
 from chain.schema import COIN
 from chain.stake import seize, stake_of
@@ -190,7 +193,7 @@ def ballots(*votes: tuple[int, int, Fault], voters: int | None = None) -> Disput
     electorate = tuple(bytes([0]) + bytes([index]) * 32 for index in range(voters or len(votes)))
     return Dispute(
         DisputeKind.BOOKING, UNKNOWN, electorate[0], electorate[0], False, False, DisputeStatus.ANSWERED, UNKNOWN,
-        UNKNOWN, 1, COIN, 0, COIN, 0, 0, electorate, 60, 0,
+        UNKNOWN, 1, COIN, 0, COIN, 0, 0, electorate, 60, 60, 0,
         tuple(Ballot(index, *vote) for index, vote in enumerate(votes)),
     )  # fmt: skip
 
@@ -348,6 +351,8 @@ class TestAfterwards:
         assert totals(court.view).deposits == before + COIN + storage
         court.respond(court.provider, dispute_id)
         due_ms = court.dispute(dispute_id).deadline_live_ms + 3_600_000
+        with court.system() as context:  # changes nothing for what is open
+            PARAMETERS.put(context.view, replace(context.parameters, review_window_seconds=7_200))
         court.rule(dispute_id, 10_000, 10_000)
         assert 40 + len(encode_record(court.dispute(dispute_id))) <= storage // 1_000
         assert totals(court.view).deposits == before + storage

@@ -29,6 +29,7 @@ class ModelDispute:
     provider: bytes
     judges: tuple[bytes, ...]
     vote_seconds: int
+    review_seconds: int
     deadline_live: int
     key: bytes = b""
     earned: int = 0
@@ -75,7 +76,7 @@ def dispute_size(judges: int) -> int:
     """Bytes for which a dispute is charged."""
     address, octets, number = bytes(33), bytes(32), MOST
     head = [1, octets, address, address, False, False, 1, octets, octets, *[number] * 6]
-    court = [[address] * judges, MOST_SECONDS, number, [], octets, octets, None, *[number] * 5]
+    court = [[address] * judges, MOST_SECONDS, MOST_SECONDS, number, [], octets, octets, None, *[number] * 5]
     return size_of(*head, *court) + GROWTH + OPINION_BYTES * judges
 
 
@@ -197,6 +198,7 @@ class Disputes(Jobs):
             provider=provider,
             judges=judges,
             vote_seconds=self.parameters.dispute_vote_seconds,
+            review_seconds=self.parameters.review_window_seconds,
             deadline_live=max(deadline, until) if opener == provider else deadline,
         )
 
@@ -257,7 +259,7 @@ class Disputes(Jobs):
             won = floor(dispute.deposit * (int(dispute.lost) if dispute.kind == "gpu" else share))
             dispute.returned = dispute.deposit - won if dispute.by_provider else won
         self.verdicts[dispute.kind, dispute.state, dispute.by_provider] += 1
-        dispute.leaves = dispute.deadline_live + self.parameters.review_window_seconds * 1_000
+        dispute.leaves = dispute.deadline_live + dispute.review_seconds * 1_000
         dispute.slashed = self.forfeit(dispute.provider, ruled_slash, dispute.renter)
         _, deposit = self.deposits.pop(("contention", dispute.key))
         self.pay(dispute.opener, dispute.returned)
