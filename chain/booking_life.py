@@ -107,7 +107,8 @@ def extend(context: Context, booking_id: bytes, booking: Booking, seconds: int, 
     )
     BOOKINGS.put(context.view, booking_id, longer)
     if booking.status is BookingStatus.ACTIVE:
-        unschedule(context, Clock.BLOCK, booking.end_ms, Subject.BOOKING, booking_id)
+        # Also what was met by the activation: nobody would find the patience of the shorter booking afterwards.
+        _unschedule(context, booking_id, booking)
         schedule(context, Clock.BLOCK, end_ms, Subject.BOOKING, booking_id)
     context.emit(
         "booking.extended",

@@ -71,6 +71,14 @@ class TestEffects:
         assert market.booking(booking_id).status is BookingStatus.CLOSED
         assert not open_deadlines(market)
 
+    def test_the_patience_of_the_shorter_booking_leaves_the_queue(self) -> None:
+        market = Market(parameters=altered(UNHURRIED, activation_grace_seconds=900))
+        booking_id = market.active(seconds=600)
+        extend(market, booking_id, 3_600)
+        market.do(market.renter, Release(booking_id))
+        (payment,) = open_deadlines(market)
+        assert int.from_bytes(payment[1:9], "big") == market.booking(booking_id).payment_live_ms
+
     def test_collateral_is_capped_over_the_whole_booking(self) -> None:
         market = Market(price=200 * COIN)
         booking_id = market.active()

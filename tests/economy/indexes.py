@@ -158,10 +158,8 @@ def deadlines_met(view: View) -> Iterator[Deadline]:
         if booking.status is BookingStatus.ACTIVE:
             yield Clock.BLOCK, booking.start_ms, Subject.BOOKING, key
             if read_clocks(view).time_ms >= booking.start_ms:
-                # Before it was extended the patience may have been shorter: it was the whole booking.
-                for end_ms in (*(extension.from_ms for extension in booking.extensions), booking.end_ms):
-                    patience_ms = min(booking.grace_seconds * 1_000, end_ms - booking.start_ms)
-                    yield Clock.LIVE, live_instant(view, booking.start_ms) + patience_ms, Subject.BOOKING, key
+                patience_live_ms = live_instant(view, booking.start_ms) + booking.patience_ms
+                yield Clock.LIVE, patience_live_ms, Subject.BOOKING, key
 
 
 class Root:
