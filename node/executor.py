@@ -115,6 +115,8 @@ class TransactionPool(Protocol):
 class _Progress:
     """How full a block in the making is."""
 
+    room: int
+    """Weight that transactions may have in all."""
     weight_left: int
     bytes_left: int = MAXIMUM_BLOCK_BYTES - HEADER_ROOM
     misfits: int = 0
@@ -122,7 +124,8 @@ class _Progress:
 
     def fits(self, transaction: Transaction) -> bool:
         fits = transaction.weight <= self.weight_left and transaction.size + ENVELOPE_ROOM <= self.bytes_left
-        self.misfits += not fits
+        # What has no room in the emptiest block of this kind says nothing of how full this one is.
+        self.misfits += not fits and transaction.weight <= self.room
         return fits
 
     def add(self, transaction: Transaction) -> None:
@@ -248,7 +251,7 @@ class LedgerExecutor:
 
     def _fill(self, execution: BlockExecution, weight: int) -> list[Transaction]:
         """Run the pool's best transactions as long as there is room and time; those that may not go in stay out."""
-        progress = _Progress(weight)
+        progress = _Progress(room=weight, weight_left=weight)
         selection = self._pool.select()
         end = time.monotonic() + self._fill_seconds
         while not progress.full and time.monotonic() < end:

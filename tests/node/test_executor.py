@@ -24,7 +24,7 @@ from chain.state.view import View
 from chain.transaction import Transaction
 from chain.transition import SYSTEM_ACCOUNT
 from node.execution import StateUnreadable, decode_authorities, encode_authorities
-from node.executor import ExecutionDiverged, FinalBlock, StaleParent
+from node.executor import MAXIMUM_MISFITS, ExecutionDiverged, FinalBlock, StaleParent
 from node.mempool import Limits
 from node.store import SYSTEM_INDEX
 from node.store_errors import StoreFailed
@@ -183,6 +183,17 @@ def test_a_block_keeps_to_its_weight_and_takes_the_best(solo: Solo) -> None:
     two = dear[0].weight * 2 + 1
     assert solo.build(weight=two).envelopes == (dear[0].envelope, dear[1].envelope)
     assert solo.build().envelopes == tuple(item.envelope for item in dear + cheap)
+
+
+def test_what_no_such_block_has_room_for_leaves_it_to_the_others(tmp_path: Path) -> None:
+    """Due work may take half of a block; who offers much for what is heavier than the rest holds up nobody."""
+    heavy = [Person(f"heavy {index}") for index in range(MAXIMUM_MISFITS + 1)]
+    with Solo(tmp_path / "a", [*heavy, ALICE]) as solo:
+        for person in heavy:
+            solo.mempool.add(solo.sign(person, *[pay(BOB, 1)] * 20, fee=COIN))
+        light = solo.sign(ALICE, pay(BOB, 1))
+        solo.mempool.add(light)
+        assert solo.build(weight=light.weight).envelopes == (light.envelope,)
 
 
 def test_what_can_never_be_included_is_dropped_and_the_rest_of_the_block_is_built(solo: Solo) -> None:
