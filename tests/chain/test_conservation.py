@@ -39,7 +39,7 @@ UNTIMED = tuple(family for family in FAMILIES if family not in ("reward", *COUNC
 
 And without slashes, which leave the least to whoever forfeits last.
 """
-RUNS, LATE_RUNS, BLOCKS = (40, 20, 1_000) if EXTENDED else (5, 2, 130)
+RUNS, LATE_RUNS, BLOCKS = (20, 10, 500) if EXTENDED else (5, 2, 130)
 
 
 def economy(rng: random.Random, blocks: int) -> Economy:
@@ -74,7 +74,7 @@ def test_the_model_notices_a_wrong_ledger(rng: random.Random, monkeypatch: pytes
 def test_the_model_notices_what_should_be_refused(rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what a block must not hold is compared: here a transaction may be repeated."""
     monkeypatch.setattr("chain.transition.require_new", lambda *_: None)
-    with pytest.raises(AssertionError, match=r"ledger None, model .'already_done'"):
+    with pytest.raises(AssertionError, match=r"model .'already_done'"):
         economy(rng, 2_000)
 
 
