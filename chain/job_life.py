@@ -10,7 +10,6 @@ from dataclasses import replace
 from chain import deposit, escrow, reputation, stake
 from chain.action import DUE_HANDLERS, Clock, Context
 from chain.booking_life import enter_job, leave_job
-from chain.clocks import block_instant
 from chain.inventory import hardware_of, let_go, models_of, vacate
 from chain.job import (
     HELD,
@@ -29,7 +28,7 @@ from chain.job import (
     subjects,
 )
 from chain.schedule import Subject, schedule, unschedule
-from chain.standing import booking_over_ms, job_now
+from chain.standing import booking_over_ms, job_now, ran_out_ms
 from chain.trades import record_trade
 
 
@@ -45,11 +44,9 @@ def current_job(context: Context, job_id: bytes) -> Job:
 def _update(context: Context, job_id: bytes) -> Job:
     """Do with a job what both clocks and its booking say, in the order in which it happened, but for its leaving."""
     job = read_job(context.view, job_id)
-    over_ms = booking_over_ms(context.view, job)
-    if job.status in HELD and job.claim is not None and context.live_ms >= job.claim.deadline_live_ms:
-        ran_out_ms = block_instant(context.view, job.claim.deadline_live_ms)
-        if over_ms is None or ran_out_ms < over_ms:
-            job = _claim_timed_out(context, job_id, job, job.claim, ran_out_ms)
+    over_ms, timed_out_ms = booking_over_ms(context.view, job), ran_out_ms(context.view, job)
+    if timed_out_ms is not None and job.claim is not None:
+        job = _claim_timed_out(context, job_id, job, job.claim, timed_out_ms)
     if (
         job.status is JobStatus.DELIVERED
         and job.acceptance_live_ms is not None

@@ -90,13 +90,26 @@ def booking_over_ms(view: View, job: Job) -> int | None:
     return None if booking.status in (BookingStatus.RESERVED, BookingStatus.ACTIVE) else booking.ended_ms
 
 
+def ran_out_ms(view: View, job: Job) -> int | None:
+    """Block time at which the present attempt ran out, if it did before the booking around the job was over.
+
+    A transaction that ends a booking comes after all that is due in its block.
+    """
+    if job.status not in HELD or job.claim is None or read_clocks(view).live_ms < job.claim.deadline_live_ms:
+        return None
+    time_ms, over_ms = block_instant(view, job.claim.deadline_live_ms), booking_over_ms(view, job)
+    if job.booking is None or over_ms is None:
+        return time_ms
+    if over_ms < read_booking(view, job.booking).end_ms:
+        return time_ms if job.claim.deadline_live_ms <= live_instant(view, over_ms) else None
+    return time_ms if time_ms < over_ms else None
+
+
 def job_by_clocks(view: View, job: Job) -> Job:
     """A job with the status that it has by now, and when it ended; what that does to money is not worked out."""
-    now, over_ms = read_clocks(view), booking_over_ms(view, job)
-    if job.status in HELD and job.claim is not None and now.live_ms >= job.claim.deadline_live_ms:
-        ran_out_ms = block_instant(view, job.claim.deadline_live_ms)
-        if over_ms is None or ran_out_ms < over_ms:
-            job = _timed_out(job, job.claim, ran_out_ms)
+    now, over_ms, timed_out_ms = read_clocks(view), booking_over_ms(view, job), ran_out_ms(view, job)
+    if timed_out_ms is not None and job.claim is not None:
+        job = _timed_out(job, job.claim, timed_out_ms)
     elif job.status is JobStatus.DELIVERED and now.live_ms >= (job.acceptance_live_ms or 0):
         job = replace(job, status=JobStatus.ACCEPTED)
     elif job.status is JobStatus.DISPUTED and _is_decided(view, job.dispute):

@@ -25,6 +25,7 @@ from chain.inventory import GpuStatus
 from chain.job import JOBS, JobStatus, Unit
 from chain.job_life import current_job
 from chain.queries.present import present
+from chain.reputation import reputation_of
 from chain.schema import COIN
 from chain.standing import booking_now, gpu_now, is_listed, job_now
 from chain.state.view import View
@@ -293,6 +294,24 @@ def _made(bring: Callable[[Any, bytes], Any], market: Market, identifier: bytes)
     except NotFound:
         return "left", None
     return found.status, found.ended_ms
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_attempt_that_runs_out_as_its_booking_is_released_has_run_out(late: bool) -> None:
+    """What is due in a block comes before its transactions, whether or not the queue has come to it."""
+    market = Late(1, review_window_seconds=86_400)
+    booking = market.active(seconds=3_600)
+    job = subject(market.do(market.renter, job_inside(booking)), "job.submitted", "job")
+    market.do(market.provider, ClaimJob(job))
+    market.do(market.renter, SharePayload(job, b"x"))
+    if late:
+        clog(market, 2_000)
+    market.wait(claim_of(market, job).deadline_live_ms - market.live_ms - 1_000)
+    market.do(market.renter, Release(booking))
+    assert job_now(market.view, job).tried == (market.provider.address,)
+    run_queue(market)
+    market.wait(10**9, step_ms=10**8)
+    assert reputation_of(market.view, market.provider.address).jobs_timed_out == 1
 
 
 def test_all_is_written_in_the_end() -> None:
