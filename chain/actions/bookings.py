@@ -211,7 +211,7 @@ class Extend(Action):
 
     code: ClassVar[int] = 35
     name: ClassVar[str] = "booking.extend"
-    base_weight: ClassVar[int] = 60
+    base_weight: ClassVar[int] = 190  # each of its GPUs may be challenged, before 128 voters
 
     booking: Hash
     seconds: Seconds

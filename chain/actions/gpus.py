@@ -311,7 +311,7 @@ class EndMaintenance(Action):
 
     code: ClassVar[int] = 25
     name: ClassVar[str] = "gpu.end_maintenance"
-    base_weight: ClassVar[int] = 10
+    base_weight: ClassVar[int] = 14  # a challenge may have to be counted out
 
     maintenance: Hash
 

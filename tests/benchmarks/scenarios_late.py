@@ -9,10 +9,10 @@ from dataclasses import replace
 from chain.action import Action
 from chain.actions.accounts import Transfer
 from chain.actions.authorities import AddAuthority
-from chain.actions.bookings import Activate, Cancel, Confirm, ProviderCancel, Release, Settle
+from chain.actions.bookings import Activate, Cancel, Confirm, Extend, ProviderCancel, Release, Settle
 from chain.actions.disputes import ChallengeHardware, OpenDispute, RespondToDispute, VoteOnDispute
 from chain.actions.governance import ProposeMeasure, SpendTreasury, VoteOnMeasure
-from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance, UpdateGpu
+from chain.actions.gpus import EndMaintenance, Heartbeat, RetireGpu, SetMaintenance, UpdateGpu
 from chain.actions.jobs import CancelJob, ClaimJob, SharePayload, SubmitJob
 from chain.actions.multisig import ProposeActions
 from chain.actions.requests import OpenRequest, PlaceBid
@@ -199,12 +199,16 @@ def _challenged(fault: Fault, *, windows: int = 15) -> Stage:
     """GPUs whose challenge by now is over, with this outcome."""
     stage = Stage(gpus=100)
     _windows(stage, windows)
-    opened = stage.all(stage.renter, [ChallengeHardware(gpu, TEXT) for gpu in stage.gpus])
+    _challenge_all(stage, fault)
+    late(stage, 400_000)
+    return stage
+
+
+def _challenge_all(stage: Stage, fault: Fault) -> None:
+    opened = stage.all(stage.other, [ChallengeHardware(gpu, TEXT) for gpu in stage.gpus])
     disputes = stage.ids(opened, "dispute.opened", "dispute")
     stage.all(stage.provider, [RespondToDispute(dispute, TEXT) for dispute in disputes])
     _vote(stage, disputes, fault)
-    late(stage, 400_000)
-    return stage
 
 
 @scenario("gpu.heartbeat")
@@ -218,10 +222,7 @@ def heartbeat_of_refuted() -> tuple[Stage, Attempts]:
     """Bookings to come keep them from being retired."""
     stage = Stage(gpus=100)
     stage.all(stage.renter, _reservations(stage, 1, start_ms=stage.time_ms + 10**8))
-    opened = stage.all(stage.other, [ChallengeHardware(gpu, TEXT) for gpu in stage.gpus])
-    disputes = stage.ids(opened, "dispute.opened", "dispute")
-    stage.all(stage.provider, [RespondToDispute(dispute, TEXT) for dispute in disputes])
-    _vote(stage, disputes)
+    _challenge_all(stage, Fault.PROVIDER)
     late(stage, 400_000)
     return stage, [(stage.provider, Heartbeat(stage.gpus))]
 
@@ -230,6 +231,33 @@ def heartbeat_of_refuted() -> tuple[Stage, Attempts]:
 def update_of_challenged() -> tuple[Stage, Attempts]:
     stage = _challenged(Fault.NOBODY)
     return stage, [(stage.provider, UpdateGpu(gpu, terms(7, version=2))) for gpu in stage.gpus]
+
+
+@scenario("gpu.end_maintenance")
+def end_maintenance_of_challenged() -> tuple[Stage, Attempts]:
+    stage = Stage(gpus=100)
+    windows = _windows(stage, 1)
+    _challenge_all(stage, Fault.NOBODY)
+    late(stage, 400_000)
+    return stage, [(stage.provider, EndMaintenance(window)) for window in windows]
+
+
+@scenario("booking.extend")
+def extend_of_challenged() -> tuple[Stage, Attempts]:
+    """Each of sixteen GPUs is challenged, and 127 of 128 have voted."""
+    stage = _wide(bookings=4)
+    found = _booked(stage, segments=14, active=True)
+    _challenge_all(stage, Fault.NOBODY)
+    late(stage, 400_000)
+    return stage, [(stage.renter, Extend(booking, 60, 10**15)) for booking in found]
+
+
+@scenario("booking.reserve")
+def reserve_of_challenged() -> tuple[Stage, Attempts]:
+    stage = _wide(bookings=4)
+    _challenge_all(stage, Fault.NOBODY)
+    late(stage, 400_000)
+    return stage, [(stage.renter, action) for action in _reservations(stage)]
 
 
 @scenario("gpu.challenge_hardware")

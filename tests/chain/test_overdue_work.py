@@ -13,8 +13,8 @@ import pytest
 from chain.action import Action
 from chain.actions.accounts import Transfer
 from chain.actions.bookings import Activate, Cancel, Confirm, Extend, ProviderCancel, Release, Settle
-from chain.actions.disputes import OpenDispute
-from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance, UpdateGpu
+from chain.actions.disputes import ChallengeHardware, OpenDispute
+from chain.actions.gpus import EndMaintenance, Heartbeat, RetireGpu, SetMaintenance, UpdateGpu
 from chain.actions.jobs import ClaimJob, SharePayload, SubmitJob
 from chain.actions.multisig import CreateMultisig, ProposeActions, read_multisig
 from chain.actions.staking import RemoveStake
@@ -28,12 +28,15 @@ from chain.queries.present import present
 from chain.reputation import reputation_of
 from chain.schema import COIN
 from chain.standing import booking_now, gpu_now, is_listed, job_now
-from chain.state.view import View
+from chain.state.tables import TableId
+from chain.state.view import MemoryReader, View
 from tests.ledger import Person, subject
 from tests.market import TIGHT, Market, altered, clog, run_queue, terms
 
 WRITES_PER_WEIGHT = 3
 """A due item weighs a unit for each record that it writes; the fees of a transaction are beside that."""
+CHALLENGE_WEIGHT = 8
+"""Of reading a dispute with 128 voters and counting their ballots (`tests/benchmarks/run weights`)."""
 FEE_WRITES = 3
 """Of the sender, the totals and the proposer."""
 
@@ -222,6 +225,37 @@ def test_an_end_is_paid_for_with_all_that_ends_with_it(monkeypatch: pytest.Monke
         writes, error = market.work(monkeypatch, market.renter, make(booking))
         assert error == ""
         assert writes > 100
+
+
+def test_each_challenge_that_is_looked_at_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of sixteen GPUs may have one, open or over."""
+    market = Late()
+    booking = market.active(seconds=600)
+    window = subject(
+        market.do(market.provider, SetMaintenance(market.gpus[0], market.time_ms + 10**8, 60)),
+        "gpu.maintenance_set",
+        "maintenance",
+    )
+    market.do(market.other, *[ChallengeHardware(gpu, "x") for gpu in market.gpus], fee=COIN)
+    for sender, action, looks in (
+        (market.renter, Extend(booking, 60, COIN), 16),
+        (market.renter, market.reservation(start_ms=market.time_ms + 10**6), 16),
+        (market.provider, Heartbeat(market.gpus), 16),
+        (market.provider, UpdateGpu(market.gpus[0], terms(version=2)), 1),
+        (market.provider, EndMaintenance(window), 1),
+    ):
+        read: list[bytes] = []
+        get = MemoryReader.get
+
+        def reading(self: MemoryReader, key: bytes, get: Any = get, read: list[bytes] = read) -> bytes | None:
+            read.append(key)
+            return get(self, key)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryReader, "get", reading)
+            market.do(sender, action, fee=COIN)
+        assert sum(key[0] == TableId.DISPUTES for key in read) == looks
+        assert action.weight() >= CHALLENGE_WEIGHT * looks
 
 
 def test_an_expired_proposal_makes_room_and_the_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
