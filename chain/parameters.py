@@ -86,13 +86,17 @@ class Parameters:
     evidence_reward: Amount = 10 * COIN
     """The most that whoever submits evidence gets of it; the rest is burnt."""
 
+    @property
+    def maximum_transaction_weight(self) -> int:
+        """What fits into a block in which nothing is due, if need be one that ends no epoch."""
+        return self.maximum_block_weight - EPOCH_END_WEIGHT * (self.epoch_blocks == 1)
+
     def check(self) -> None:
         """Raise InvalidGenesis if the numbers contradict each other."""
         rules = [
             (self.epoch_blocks >= 1, "epoch_blocks must be at least 1"),
             (
-                self.due_weight + HEAVIEST_TRANSACTION + EPOCH_END_WEIGHT * (self.epoch_blocks == 1)
-                <= self.maximum_block_weight,
+                self.due_weight + HEAVIEST_TRANSACTION <= self.maximum_transaction_weight,
                 "due_weight must leave room for one full transaction, or due items could keep it out for ever",
             ),
             (self.due_weight >= 100, "due_weight must be at least 100"),

@@ -318,7 +318,7 @@ class Mempool:
             raise InsufficientFunds(needed=needed, available=left)
 
     def _check_weight(self, transaction: Transaction) -> None:
-        maximum = self._parameters.maximum_block_weight
+        maximum = self._parameters.maximum_transaction_weight
         if transaction.weight > maximum:
             raise TransactionTooHeavy(weight=transaction.weight, maximum=maximum)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chain.actions.multisig import ApproveProposal
-from chain.parameters import PARAMETERS
+from chain.parameters import EPOCH_END_WEIGHT, PARAMETERS
 from chain.record import encode_record
 from chain.schema import COIN
 from chain.state.view import MemoryReader
@@ -43,6 +43,17 @@ def test_what_is_heavier_than_a_block_is_refused(solo: Solo) -> None:
     heaviest = weighing(solo, HEAVIEST)
     assert solo.mempool.add(heaviest)
     assert solo.advance().envelopes == (heaviest.envelope,)
+
+
+def test_what_no_block_has_room_for_at_the_end_of_an_epoch_is_refused(solo: Solo) -> None:
+    """Where each block ends an epoch, the weight of that is never free."""
+    reader = MemoryReader(dict(solo.store.scan(b"\x00", b"\xfe")))
+    each = replace(solo.specification.parameters, epoch_blocks=1)
+    reader.apply({PARAMETERS.key(): encode_record(each)})
+    mempool = Mempool(reader, solo.chain_id, wall_ms=lambda: solo.wall_ms)
+    with pytest.raises(TransactionTooHeavy):
+        mempool.add(weighing(solo, HEAVIEST - EPOCH_END_WEIGHT + 1))
+    assert mempool.add(weighing(solo, HEAVIEST - EPOCH_END_WEIGHT))
 
 
 def test_smaller_blocks_drop_what_no_longer_fits(solo: Solo) -> None:
