@@ -150,6 +150,19 @@ class TestTreasury:
         assert [council.balance(payee) for payee in payees] == [60 * COIN, 60 * COIN, 30 * COIN]
         assert council.treasury >= 850 * COIN
 
+    @pytest.mark.parametrize(("treasury", "paid"), [(1_000 * COIN + 9, 100 * COIN), (1_000 * COIN - 1, 0)])
+    def test_the_cap_to_the_base_unit(self, treasury: int, paid: int) -> None:
+        """The budget is the floored share of what the treasury holds when the epoch ends."""
+        council = Council(1)
+        council.fill_treasury(1_000 * COIN)
+        council.propose(SpendTreasury(council.stranger.address, 100 * COIN))
+        before = council.balance(council.stranger)
+        council.end_epoch()
+        council.before_end()
+        council.fill_treasury(treasury)
+        council.block()
+        assert council.balance(council.stranger) == before + paid
+
     def test_what_never_fits_is_given_up(self) -> None:
         council = Council(1)
         council.fill_treasury(1_000 * COIN)
