@@ -52,16 +52,18 @@ def economy(rng: random.Random, blocks: int) -> Economy:
 def test_a_random_economy_agrees_with_its_model(rng: random.Random) -> None:
     """Money, stakes, statuses and errors are the model's after each block, and every invariant holds."""
     outcomes: Counter[str] = Counter()
-    states: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    gone = 0
     for _ in range(RUNS):
         lived = economy(rng, BLOCKS)
         outcomes.update(result.error for _, _, outcome in lived.history for result in outcome.results)
-        states.update(booking.state for booking in lived.model.bookings.values())
-        states["gone"] += len(lived.model.gone)
-    print(dict(outcomes), dict(states))
+        done.update(lived.model.done)
+        gone += len(lived.model.gone)
+    print(dict(outcomes), dict(done), gone)
     assert outcomes[""] > RUNS * BLOCKS // 5, "most of it must reach the effects"
     assert len(outcomes) > 8
-    assert {"closed", "gone"} <= set(states)
+    assert len(done) > 25, "most actions must succeed somewhere"
+    assert gone, "bookings must leave the state"
 
 
 def test_the_model_notices_a_wrong_ledger(rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,16 +7,16 @@ python -m tests.economy trace < FILE                  the digest of a recorded r
 
 import sys
 
-from tests.economy.world import FORGETFUL, Economy, replay, run
+from tests.economy.steps import Watched
+from tests.economy.world import FORGETFUL, replay, run
 
 
 def main(arguments: list[str]) -> None:
     if arguments[0] == "trace":
         print(replay(sys.stdin.read()))
     elif arguments[0] == "steps":
-        economy = Economy(int(arguments[1]), parameters=FORGETFUL)
-        economy.open_market()
-        economy.open_council()
+        economy = Watched(int(arguments[1]))
+        economy.open()
         for step in arguments[2:]:
             family, _, seed = step.partition(":")
             print(step, economy.step(family, int(seed)))

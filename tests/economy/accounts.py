@@ -150,6 +150,11 @@ class Staking(Books):
                 del self.unbonding[key]
                 self.pay(owner, amount)
 
+    def amounts(self) -> Iterator[int]:
+        yield from super().amounts()
+        yield from (amount for _, _, amount in self.unbonding.values())
+        yield self.rewards
+
     def edges(self) -> Iterator[int]:
         yield from super().edges()
         yield from (due for due, _, _ in self.unbonding.values())

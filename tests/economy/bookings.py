@@ -102,6 +102,13 @@ class Bookings(Gpus):
             if booking.state in ("reserved", "active", "closing", "disputed"):
                 yield booking.provider, booking.slice
 
+    def held(self) -> Iterator[tuple[bytes, tuple[bytes, int, int, int, int]]]:
+        yield from super().held()
+        for key, booking in self.bookings.items():
+            due = {"reserved": booking.cost, "active": booking.cost}.get(booking.state, booking.gross)
+            left = due - booking.paid if booking.state not in OVER else 0
+            yield key, (booking.renter, booking.cost, booking.paid, booking.fee, left)
+
     def calendar(self, gpu: bytes) -> Iterator[tuple[int, int]]:
         yield from super().calendar(gpu)
         for booking in self.bookings.values():
@@ -149,8 +156,12 @@ class Bookings(Gpus):
         self.remember(booking.provider, self.devices(booking.gpus), **{what: 1})
 
     def note_earnings(self, booking: ModelBooking) -> None:
-        """All that there will be is paid."""
+        """All that there will be is paid; that is a deal of the market, unless it was cancelled before it began."""
         self.remember_earnings(booking.provider, self.devices(booking.gpus), booking.paid, booking.fee)
+        if booking.cost and booking.state == "closed":
+            whole = len(booking.gpus) * (booking.end - booking.start)
+            sold = floor(Fraction(whole * booking.paid, booking.cost))
+            self.note_deal(self.models(booking.gpus), booking.ended, sold, booking.paid, booking.fee)
 
     def unused(self, booking: ModelBooking, state: str, forfeited: int, ended: int) -> None:
         """It ends without having been used: what is left and what the provider forfeits go to the renter."""

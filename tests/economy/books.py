@@ -7,6 +7,7 @@ arithmetic is in fractions. From `chain/` it takes the actions, the parameters a
 """
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -41,6 +42,8 @@ class Books:
     """Collected for stakers."""
     treasury: int = 0
     burnt: int = 0
+    issued: int = 0
+    """What there was in the beginning."""
     deposits: dict[tuple[str, bytes], tuple[bytes, int]] = field(default_factory=dict)
     """(payer, amount) by what it was paid for; of an account the payer does not matter."""
     blocks: list[tuple[int, int]] = field(default_factory=lambda: [(GENESIS_TIME_MS, 0)])
@@ -50,6 +53,8 @@ class Books:
     """The transaction in progress."""
     ids: int = 0
     """Identifiers that it has made."""
+    done: Counter[str] = field(default_factory=Counter)
+    """What has succeeded, by the names of the actions, also within proposals and measures."""
 
     @property
     def now(self) -> int:
@@ -147,6 +152,18 @@ class Books:
     def end_epoch(self) -> None:
         """The last block of an epoch is over."""
 
+    def held(self) -> Iterator[tuple[bytes, tuple[bytes, int, int, int, int]]]:
+        """(what for, (payer, locked, paid with the fee, fee, still held)) of all money that waits to be earned."""
+        yield from ()
+
+    def amounts(self) -> Iterator[int]:
+        """All money that there is, wherever it is."""
+        yield from self.balance.values()
+        yield from self.stake.values()
+        yield from (amount for _, amount in self.deposits.values())
+        yield from (left for _, (_, _, _, _, left) in self.held())
+        yield from (self.pot, self.treasury)
+
     def edges(self) -> Iterator[int]:
         """Moments of block time at which something changes, as far as they are known."""
         yield from ()
@@ -215,4 +232,6 @@ class Books:
     def perform(self, sender: bytes, action: Action) -> str | None:
         error: str | None = getattr(self, "do_" + action.name.replace(".", "_"))(sender, action)
         self.tidy()
+        if not error:
+            self.done[action.name] += 1
         return error

@@ -61,6 +61,6 @@ class AccountChoices(Choices):
                 return person, RejectProposal(key)
             return person, ApproveProposal(key, proposal.weight if rng.random() < 0.95 else 0)
         club = rng.choice(list(model.clubs))
-        if rng.random() < 0.15:
+        if rng.random() < 0.4:
             return club, SetMembers(threshold, members)
         return club, Transfer(person, "AITBC", rng.randint(1, 5 * COIN))

@@ -96,7 +96,8 @@ class CouncilChoices(Choices):
     def proposal(self) -> ProposeMeasure:
         """A measure with one or several things in it."""
         rng, model = self.rng, self.model
-        others = [*[self.setting] * 5, *[self.spending] * 2, *[self.addition] * 5, self.hiding]
+        others = [*[self.setting] * 5, *[self.spending] * 2, *[self.addition] * 5]
+        others += [self.hiding] * (8 if model.reviews else 1)
         if rng.random() < 0.2:
             actions = [self.removal() for _ in range(rng.choice((1, 1, 1, 2)))]
         else:

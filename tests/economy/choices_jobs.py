@@ -105,7 +105,7 @@ class JobChoices(MarketChoices):
             job_id, attempt.receipts + 1, units, attempt.last, b"\x05" * 32, "somewhere", attempt.began, now,
             rng.random() < 0.6,
         )  # fmt: skip
-        if rng.random() < 0.1:
+        if rng.random() < 0.15:
             wrong: list[dict[str, Any]] = [
                 {"sequence": receipt.sequence + 1},
                 {"previous_hash": b"\x06" * 32},

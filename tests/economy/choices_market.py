@@ -44,16 +44,18 @@ class MarketChoices(Choices):
         gpu_id = rng.choice(listed)
         gpu = model.gpus[gpu_id]
         own = tuple(other for other in listed if model.gpus[other].owner == gpu.owner)
-        windows = [window for other in own for window in model.gpus[other].windows] or [bytes(32)]
+        windows = [(window, item.owner) for item in model.gpus.values() for window in item.windows]
+        if windows and rng.random() < 0.3:
+            window, owner = rng.choice(windows)
+            return self.mostly(owner), EndMaintenance(window if rng.random() < 0.97 else bytes(32))
         start = rng.choice((0, model.now + rng.randint(-100, 4_000_000)))
         choices: list[Action] = [
             Heartbeat(own),
             Heartbeat(own),
             Heartbeat(own),
             RetireGpu(gpu_id),
-            UpdateGpu(gpu_id, self.offer(gpu.offer.version + rng.choice((1, 1, 1, 0, 2)))),
-            SetMaintenance(gpu_id, start, rng.choice((1, 60, 600, 3_600))),
-            EndMaintenance(rng.choice(windows)),
+            UpdateGpu(gpu_id, self.offer(gpu.offer.version + rng.choice((1, 1, 1, 1, 1, 1, 0, 2)))),
+            SetMaintenance(gpu_id, start, rng.choice((1, 60, 600, 3_600, 86_400))),
         ]
         return self.mostly(gpu.owner), rng.choice(choices)
 

@@ -5,7 +5,9 @@ from dataclasses import astuple
 from itertools import pairwise
 from typing import Any
 
+from chain.actions.accounts import PROFILES
 from chain.actions.evidence import CONVICTIONS
+from chain.actions.gpus import COMMITMENTS
 from chain.actions.multisig import MULTISIGS, PROPOSALS, valid
 from chain.actions.reviews import REVIEWS
 from chain.authorities import (
@@ -21,22 +23,22 @@ from chain.bank import ACCOUNTS, totals
 from chain.booking import BOOKINGS
 from chain.crypto.address import key_address
 from chain.dispute import DISPUTES
-from chain.escrow import ESCROWS, escrow_of
+from chain.escrow import ESCROWS
 from chain.governance import MEASURES, read_agenda
 from chain.idempotency import IDEMPOTENCY
 from chain.invariants import check_all
 from chain.inventory import GPUS, INTERVALS
 from chain.job import JOBS
 from chain.keys import ALIASES, KEYS
+from chain.maintenance import MAINTENANCE
 from chain.parameters import read_parameters
 from chain.reputation import COUNTERS, REPUTATIONS
 from chain.request import BIDS, REQUESTS
 from chain.rewards import settled
 from chain.stake import STAKES
 from chain.state.view import View
+from chain.trades import TRADES, split_key
 from chain.unbonding import UNBONDINGS, id_of
-from tests.economy.bookings import OVER
-from tests.economy.jobs import ModelJob
 from tests.economy.model import Model
 
 SIDES = (True, False)
@@ -63,8 +65,14 @@ def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield "balances", model.balance, {address: account.balance for address, account in accounts.items()}
     yield "sequences", model.sequences, {a: account.sequence for a, account in accounts.items() if account.sequence}
     money = totals(view)
-    told = (model.pot, model.rewards, model.treasury, model.burnt)
-    yield "pots", told, (money.epoch_pot, money.rewards, money.treasury, money.burnt)
+    told = (model.issued, model.pot, model.rewards, model.treasury, model.burnt)
+    yield "pots", told, (money.issued, money.epoch_pot, money.rewards, money.treasury, money.burnt)
+    # locked = net + fee + refunded + remaining: what remains is what the second ledger says, and not what is left.
+    held = {
+        key: (payer, cost, paid - fee, fee, cost - paid - left) for key, (payer, cost, paid, fee, left) in model.held()
+    }
+    escrows = {key: (it.payer, it.locked, it.net, it.fee, it.refunded) for key, it in ESCROWS.scan(view)}
+    yield "escrows", held, escrows
     shares = {address: settled(view, stake.share, stake.amount) for address, stake in STAKES.scan(view)}
     yield "what counts", model.counted, {address: share.counted for address, share in shares.items()}
     owed = {address: share.owed for address, share in shares.items() if share.owed}
@@ -76,6 +84,14 @@ def pairs(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     yield "unbonding", model.unbonding, unbonding
     remembered = {(key[:33], key[33:]): (item.txid, item.expires_ms) for key, item in IDEMPOTENCY.scan(view)}
     yield "idempotency ids", model.remembered, remembered
+    promises = {(key[:33], key[33:]): (item.height, item.expires_ms) for key, item in COMMITMENTS.scan(view)}
+    yield "commitments", {key: item for key, item in model.promises.items() if model.promised(key)}, promises
+    profiles = {key: item.deposit for key, item in PROFILES.scan(view)}
+    yield (
+        "profiles",
+        {key: amount for (what, key), (_, amount) in model.deposits.items() if what == "profile"},
+        profiles,
+    )
     yield from market(model, view)
     yield from work(model, view)
     yield from demand(model, view)
@@ -96,18 +112,22 @@ def market(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
     }
     yield "gpus", told, gpus
     live = {key: gpu for key, gpu in GPUS.scan(view) if gpu.leaves_live_ms is None}
-    told_live = {key: gpu.collateral for key, gpu in model.gpus.items() if not gpu.retired}
-    yield "collateral of GPUs", told_live, {key: gpu.collateral for key, gpu in live.items()}
+    told_live = {key: (gpu.collateral, gpu.offline_live) for key, gpu in model.gpus.items() if not gpu.retired}
+    yield "live GPUs", told_live, {key: (gpu.collateral, gpu.offline_live_ms) for key, gpu in live.items()}
     leaving = {key: gpu.leaves_live_ms for key, gpu in GPUS.scan(view) if key not in live}
     yield "leaving GPUs", {key: gpu.leaves for key, gpu in model.gpus.items() if gpu.retired}, leaving
+    windows = {key: (item.gpu, item.start_ms, item.end_ms) for key, item in MAINTENANCE.scan(view)}
+    told_windows = {key: (gpu_id, *window) for gpu_id, gpu in model.gpus.items() for key, window in gpu.windows.items()}
+    yield "maintenance", told_windows, windows
     bookings = {
-        key: (item.status.name.lower(), item.gross, item.dispute, item.ended_ms or 0)
+        key: (item.status.name.lower(), item.gross, item.dispute, item.ended_ms or 0, item.activated_ms, item.end_ms)
         for key, item in BOOKINGS.scan(view)
     }
-    told_bookings = {key: (item.state, item.gross, item.dispute, item.ended) for key, item in model.bookings.items()}
+    told_bookings = {
+        key: (item.state, item.gross, item.dispute, item.ended, item.activated, item.end)
+        for key, item in model.bookings.items()
+    }
     yield "bookings", told_bookings, bookings
-    escrows = {key: (escrow.gross, escrow.fee) for key, escrow in ESCROWS.scan(view) if key in bookings}
-    yield "paid", {key: (booking.paid, booking.fee) for key, booking in model.bookings.items()}, escrows
     calendars = {key[:32]: [] for key, _ in INTERVALS.scan(view)}
     for key, interval in INTERVALS.scan(view):
         calendars[key[:32]].append((int.from_bytes(key[32:], "big"), interval.end_ms))
@@ -125,22 +145,24 @@ def work(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
             job.status.name.lower(),
             job.units_done,
             job.dispute,
-            *((claim.provider, claim.units_accepted) if claim else ()),
+            job.tried,
+            job.acceptance_live_ms or 0,
+            *((claim.provider, claim.units_total, claim.units_accepted, claim.deadline_live_ms) if claim else ()),
         )
     for key, twin in model.jobs.items():
         attempt = twin.attempt
-        told[key] = (twin.state, twin.done, twin.dispute, *((attempt.provider, attempt.accepted) if attempt else ()))
+        work = (attempt.provider, attempt.total, attempt.accepted, attempt.deadline_live) if attempt else ()
+        told[key] = (twin.state, twin.done, twin.dispute, tuple(twin.tried), twin.accept_live, *work)
     yield "jobs", told, jobs
-    paid = {key: escrow_of(view, key) for key, job in JOBS.scan(view) if job.booking is None}
-    found = {key: (escrow.gross, escrow.fee, escrow.locked - escrow.refunded) for key, escrow in paid.items()}
-    told_paid = {
-        key: (job.paid, job.fee, job.paid if job.state in OVER else kept(job))
-        for key, job in model.jobs.items()
-        if job.booking is None
+    reviews = {
+        key: (item.author, item.provider, item.rating, item.paid, item.leaves_live_ms, item.reply_hash is not None)
+        for key, item in REVIEWS.scan(view)
     }
-    yield "paid for jobs", told_paid, found
-    reviews = {key: (item.author, item.provider, item.rating, item.paid) for key, item in REVIEWS.scan(view)}
-    yield "reviews", {k: (r.author, r.provider, r.rating, r.paid) for k, r in model.reviews.items()}, reviews
+    told_reviews = {
+        key: (item.author, item.provider, item.rating, item.paid, item.leaves, item.replied)
+        for key, item in model.reviews.items()
+    }
+    yield "reviews", told_reviews, reviews
 
 
 def demand(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
@@ -155,9 +177,6 @@ def demand(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
         for _, deposit in [model.deposits["request", key]]
     }
     yield "requests", told, found
-    held = {key: escrow_of(view, key) for key in found}
-    locked = {key: (item.renter, item.wanted.max_cost, item.wanted.max_cost) for key, item in model.requests.items()}
-    yield "locked for requests", locked, {key: (item.payer, item.locked, item.remaining) for key, item in held.items()}
     bids = {
         key: (item.gpus, item.terms_versions, item.rate, item.number, item.deposit) for key, item in BIDS.scan(view)
     }
@@ -170,18 +189,15 @@ def demand(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
 
 
 def fame(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:
-    """Every counter of every provider and device, and what its record has cost."""
+    """Every counter of every provider and device, what its record has cost, and what was sold."""
     records = dict(REPUTATIONS.scan(view))
     for name in COUNTERS:
         told = {subject: counted[name] for subject, counted in model.counters.items() if counted[name]}
         yield name, told, {key: value for key, item in records.items() if (value := getattr(item, name))}
     paid = {key: amount for (what, key), (_, amount) in model.deposits.items() if what == "reputation"}
     yield "reputations", paid, {key: item.deposit for key, item in records.items()}
-
-
-def kept(job: ModelJob) -> int:
-    """What of the money of a job that is not over has not returned."""
-    return job.delivered if job.state == "disputed" else job.cost
+    trades = {split_key(key): [item.deals, item.gpu_ms, item.gross, item.fee] for key, item in TRADES.scan(view)}
+    yield "trades", model.trades, trades
 
 
 def contests(model: Model, view: View) -> Iterator[tuple[str, Any, Any]]:

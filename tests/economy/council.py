@@ -65,6 +65,8 @@ class Council(Staking, Accounts):
     """Whose a key was that nobody may use again, and the epoch at whose end that was decided."""
     convictions: dict[tuple[int, bytes], ModelConviction] = field(default_factory=dict)
     """By epoch and operator."""
+    slashed: set[bytes] = field(default_factory=set)
+    """Who was ever slashed: of his stake less may be left than is reserved."""
     before: Parameters = field(default_factory=Parameters)
     """The parameters of this block, whatever its end does to them."""
 
@@ -253,6 +255,7 @@ class Council(Staking, Accounts):
 
     def slash(self, owner: bytes, rate: int) -> tuple[int, int]:
         """Take a share of all that somebody has at stake: free stake, then what leaves first, then collateral."""
+        self.slashed.add(owner)
         own = sorted((due, key) for key, (due, who, _) in self.unbonding.items() if who == owner)
         before = self.stake.get(owner, 0) + sum(self.unbonding[key][2] for _, key in own)
         amount = before * rate // 10_000

@@ -16,6 +16,7 @@ from chain.actions.gpus import (
 from chain.inventory import Hardware, Terms
 from tests.economy.books import MOST, size_of
 from tests.economy.reputation import Reputations
+from tests.economy.trades import Trading
 from tests.market import gpu_bytes
 
 MAXIMUM_WINDOWS = 16
@@ -50,7 +51,7 @@ class ModelGpu:
 
 
 @dataclass
-class Gpus(Reputations):
+class Gpus(Trading, Reputations):
     gpus: dict[bytes, ModelGpu] = field(default_factory=dict)
     promises: dict[tuple[bytes, bytes], tuple[int, int]] = field(default_factory=dict)
     """(owner, commitment) to (height, block time at which it lapses)."""
@@ -84,6 +85,9 @@ class Gpus(Reputations):
 
     def devices(self, gpus: Sequence[bytes]) -> list[bytes]:
         return [self.gpus[gpu].hardware.hardware_hash for gpu in gpus]
+
+    def models(self, gpus: Sequence[bytes]) -> list[str]:
+        return [self.gpus[gpu].hardware.model for gpu in gpus]
 
     def vacated(self, *gpus: bytes) -> None:
         """Something left these calendars: what was only waiting for that is retired."""

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 from chain.actions.jobs import AcceptJob, AddReceipt, CancelJob, ClaimJob, FailJob, SharePayload, SubmitJob
 from chain.actions.reviews import ReplyToReview, SubmitReview
 from chain.job import GpuFilter, Unit, receipt_hash
-from tests.economy.bookings import Bookings, Money
+from tests.economy.bookings import OVER, Bookings, Money
 from tests.economy.books import MOST, size_of
 from tests.market import job_bytes
 
@@ -71,7 +71,7 @@ class ModelJob(Money):
 class Jobs(Bookings):
     jobs: dict[bytes, ModelJob] = field(default_factory=dict)
 
-    def held(self) -> Iterator[tuple[ModelJob, Attempt]]:
+    def at_work(self) -> Iterator[tuple[ModelJob, Attempt]]:
         for job in self.jobs.values():
             if job.state in ("claimed", "payload_shared") and job.attempt:
                 yield job, job.attempt
@@ -82,18 +82,26 @@ class Jobs(Bookings):
             if job.state in ("claimed", "payload_shared", "delivered", "disputed") and job.attempt:
                 yield job.attempt.provider, job.attempt.slice
 
+    def held(self) -> Iterator[tuple[bytes, tuple[bytes, int, int, int, int]]]:
+        yield from super().held()
+        for key, job in self.jobs.items():
+            if job.booking is None:
+                due = job.delivered if job.state == "disputed" else job.cost
+                left = due - job.paid if job.state not in OVER else 0
+                yield key, (job.renter, job.cost, job.paid, job.fee, left)
+
     def calendar(self, gpu: bytes) -> Iterator[tuple[int, int]]:
         yield from super().calendar(gpu)
-        yield from ((attempt.began, attempt.until) for _, attempt in self.held() if attempt.gpu == gpu)
+        yield from ((attempt.began, attempt.until) for _, attempt in self.at_work() if attempt.gpu == gpu)
 
     def edges(self) -> Iterator[int]:
         yield from super().edges()
         yield from (job.deadline for job in self.jobs.values() if job.state == "open")
-        yield from (attempt.until for _, attempt in self.held())
+        yield from (attempt.until for _, attempt in self.at_work())
 
     def live_edges(self) -> Iterator[int]:
         yield from super().live_edges()
-        yield from (attempt.deadline_live for _, attempt in self.held())
+        yield from (attempt.deadline_live for _, attempt in self.at_work())
         yield from (job.accept_live for job in self.jobs.values() if job.state == "delivered")
         yield from (job.leaves for job in self.jobs.values() if job.leaves)
 
@@ -175,7 +183,16 @@ class Jobs(Bookings):
             self.pay_units(job, job.attempt.total)
             job.attempt.accepted = job.attempt.total
             self.note_attempt(job.attempt, "jobs_accepted")
+            self.note_sale(job, job.attempt)
             self.over(job, "accepted", self.now)
+
+    def note_sale(self, job: ModelJob, attempt: Attempt) -> None:
+        """A job by itself has sold what it was counted in, or else the time that its GPU was taken."""
+        gross = attempt.total * job.price
+        fee = floor(gross * Fraction(job.rules.market_fee, 10_000))
+        spent = attempt.total * 1_000 if job.unit is Unit.GPU_SECOND else job.ended - attempt.began
+        if attempt.gpu is not None:
+            self.note_deal(self.models(attempt.gpus), job.ended, spent, gross, fee)
 
     def give_up(self, job: ModelJob, attempt: Attempt, forfeited: int, time: int) -> None:
         """An attempt ends then without delivery; what is left of the job is open again, if anybody may still try."""

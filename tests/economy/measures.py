@@ -1,7 +1,6 @@
 """Governance in the second ledger: measures, the votes on them, and what they do to parameters and treasury."""
 
 import copy
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -65,8 +64,6 @@ class Measures(Council, Multisigs, Reviews):
     measures: dict[bytes, ModelMeasure] = field(default_factory=dict)
     passed: list[bytes] = field(default_factory=list)
     """Those that wait for the end of an epoch, in the order in which they passed."""
-    enacted: Counter[str] = field(default_factory=Counter)
-    """What measures have done, by the names of the actions."""
     hidden: set[tuple[bytes, bool]] = field(default_factory=set)
     """Reviews whose comment is hidden, and those whose reply is (True)."""
 
@@ -201,7 +198,6 @@ class Measures(Council, Multisigs, Reviews):
         """Do all that a measure says, or nothing."""
         before = copy.deepcopy(self.__dict__)
         if self.govern(measure.actions) is None:
-            self.enacted.update(action.name for action in measure.actions)
             return True
         self.__dict__.update(before)
         return False

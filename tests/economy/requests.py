@@ -63,6 +63,12 @@ class Requests(Bookings):
             if self.now >= request.wanted.expires_ms:
                 self.close_request(request_id)
 
+    def held(self) -> Iterator[tuple[bytes, tuple[bytes, int, int, int, int]]]:
+        yield from super().held()
+        for request_id, request in self.requests.items():
+            most = request.wanted.max_cost
+            yield request_id, (request.renter, most, 0, 0, most)
+
     def edges(self) -> Iterator[int]:
         yield from super().edges()
         for request in self.requests.values():

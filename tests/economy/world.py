@@ -13,8 +13,10 @@ from typing import Any
 
 from chain.action import Action, BlockContext
 from chain.actions.accounts import RotateKey, Transfer
+from chain.actions.bookings import Activate, Confirm, Release, Reserve
 from chain.actions.governance import VoteOnMeasure
 from chain.actions.multisig import CreateMultisig
+from chain.actions.reviews import SubmitReview
 from chain.crypto.ed25519 import PrivateKey
 from chain.crypto.hashing import sha256
 from chain.parameters import Parameters
@@ -27,7 +29,9 @@ from tests.economy.attempts import COUNCIL_FAMILIES, FAMILIES, Attempts
 from tests.economy.choices import Attempted
 from tests.economy.compare import compare
 from tests.economy.model import Model
+from tests.economy.promises import check_promises
 from tests.economy.refusals import Refused, check_refusal
+from tests.economy.sight import Sight
 from tests.ledger import Ledger, Person, make_specification
 from tests.market import commitment, registration, terms
 
@@ -58,7 +62,15 @@ COUNCILS = (4, 4, 4, 1, 2, 3, 5, 7, 7)
 """How many of them are authorities from the beginning."""
 FORGETFUL = replace(PARAMETERS, review_window_seconds=240, review_retention_seconds=500)
 """So that what is over leaves the state while the economy goes on."""
-AT_ONCE = {"judge": (1, 3, 5), "work": (1, 2, 4), "ballot": (1, 3)}
+AT_ONCE = {
+    "judge": (1, 3, 5),
+    "work": (1, 2, 4),
+    "ballot": (1, 3),
+    "multisig": (1, 2),
+    "chore": (1, 2),
+    "bid": (1, 2),
+    "review": (1, 2),
+}
 """Attempts of a family in one step, where most things take several."""
 JUMPS_MS = (1, 2, 500, 1_000, 1_000, 9_999, 14_999, 15_000, 15_001, 40_000, 61_000, 600_000, 3 * 3_600_000)
 
@@ -94,11 +106,13 @@ class Economy:
         balances = {owner.address: owner.balance for owner in specification.allocations}
         stakes = {owner.address: owner.stake for owner in specification.allocations if owner.stake}
         self.model = Model(parameters, balances, stakes, chain_id=self.ledger.chain_id, members=seated)
+        self.model.issued = sum(balances.values()) + sum(stakes.values())
         self.model.found_epoch()
         self.spare_keys = [PrivateKey(sha256(f"spare {index}".encode())) for index in range(12)]
         keys, chain_id = self.spare_keys, self.ledger.chain_id
         chosen = {family: often for family, often in FAMILIES.items() if family in families}
         self.choices = Attempts(self.rng, self.model, busy, officers, keys, chain_id, chosen)
+        self.sight = Sight(self.ledger.reader)
         self.digest = hashlib.sha256()
         self.all_changes: list[dict[bytes, bytes | None]] = []
         self.history: list[tuple[BlockContext, list[Transaction], BlockOutcome]] = []
@@ -149,6 +163,22 @@ class Economy:
             self.add((owners[0], Transfer(address, "AITBC", 8 * COIN)))
         self.finish()
 
+    def open_books(self) -> None:
+        """A booking that was paid and reviewed, so that there is something to answer and to hide."""
+        gpu_id = next(iter(self.model.gpus))
+        owner, renter = self.model.gpus[gpu_id].owner, self.people[3].address
+        self.begin(1_000)
+        self.add((renter, Reserve((gpu_id,), 0, 60, 10**15, (1,), bytes(32))))
+        if not self.model.bookings:
+            self.finish()
+            return
+        (booking_id,) = self.model.bookings
+        self.add((owner, Activate(booking_id, b"x")))
+        self.finish()
+        self.begin(15_000)
+        self.add((renter, Release(booking_id)), Confirm(booking_id), SubmitReview(booking_id, 4, "fine"))
+        self.finish()
+
     def open_council(self) -> None:
         """Measures, votes and evidence, also a full agenda, so that the council is in the middle of something."""
         rng = self.rng
@@ -170,30 +200,6 @@ class Economy:
             if self.model.measures:
                 self.add((operator, VoteOnMeasure(list(self.model.measures)[-1], True)))
 
-    def step(self, family: str, seed: int) -> list[str]:
-        """One block with what a family attempts at once, or nothing of `wait` and `outage`; the seed decides the rest.
-
-        Whatever else happens, a dispute that is open may go on.
-        """
-        self.rng.seed(f"{family} {seed}")
-        if family == "wait":
-            self.begin(self.edge())
-        elif family == "outage":
-            self.begin(self.rng.choice((15_001, 61_000, 600_000, 3 * 3_600_000, self.rng.randint(15_001, 10**8))))
-        else:
-            self.begin(min(self.edge(), self.rng.choice((1, 1_000, 14_999, 15_000))))
-            if family == "several":
-                self.add_several()
-            elif family == "refused":
-                self.add(self.choices.attempt(), spoiled=True)
-            else:
-                self.add_round(family)
-            if family == "measure" and self.rng.random() < 0.3:
-                self.carry()
-            if self.rng.random() < 0.1 and any(dispute.pending for dispute in self.model.disputes.values()):
-                self.add_round("judge")
-        return self.finish()
-
     def trace(self) -> str:
         """All blocks as JSON, from which `python -m tests.economy` makes the same digest in another process."""
         blocks = [
@@ -211,11 +217,6 @@ class Economy:
         self.pending: list[Transaction] = []
         self.expected: list[str] = []
         self.refused: list[Refused] = []
-
-    def add_round(self, family: str) -> None:
-        """As many attempts of a family as belong into one step."""
-        for _ in range(self.rng.choice(AT_ONCE.get(family, (1,)))):
-            self.add(self.choices.attempt(family))
 
     def add_several(self) -> None:
         """One account attempts several things, all or none."""
@@ -261,7 +262,8 @@ class Economy:
         ledger.height = self.context.height
         self.all_changes.append(changes)
         self.history.append((self.context, self.pending, outcome))
-        compare(self.model, ledger.view)
+        compare(self.model, self.sight)
+        check_promises(self.model, self.model.issued, changes)
         return found
 
 
