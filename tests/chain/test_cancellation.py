@@ -150,6 +150,11 @@ class TestTerms:
         refusal = market.refused(market.provider, RegisterGpu(hardware("a"), offer, SALT))
         assert refusal == ("terms_out_of_range", {"field": "notice_seconds", "maximum": 365 * 86_400})
 
+    def test_a_notice_as_long_as_the_horizon_of_the_network(self) -> None:
+        market = Market()
+        market.commit("a")
+        market.do(market.provider, RegisterGpu(hardware("a"), terms(notice=365 * 86_400), SALT))
+
     def test_an_outage_moves_no_notice(self) -> None:
         """The notice is a matter of the calendar: block time decides."""
         market = strict()

@@ -8,13 +8,14 @@ import pytest
 from chain.actions.accounts import Transfer
 from chain.actions.disputes import ChallengeHardware, OpenDispute
 from chain.actions.gpus import Heartbeat, RetireGpu, SetMaintenance, UpdateGpu
-from chain.bank import totals
+from chain.bank import adjust, totals
 from chain.booking import BookingStatus
 from chain.dispute import DisputeKind, DisputeStatus, Fault
 from chain.errors import InvalidField
 from chain.inventory import HARDWARE, GpuStatus, intervals
 from chain.reputation import reputation_of
 from chain.schema import COIN
+from chain.stake import seize, stake_of
 from tests.court import RESPONSE_MS, RULES, VOTE_MS, Court, Purse
 from tests.ledger import DEFAULT_FEE
 from tests.market import TIGHT, altered, clog, hardware, registration, run_queue, terms
@@ -63,6 +64,21 @@ class TestOutcomes:
         assert totals(scene.court.view).deposits == 0
         for known in (scene.court.provider.address, gpu.hardware.hardware_hash):
             assert reputation_of(scene.court.view, known).disputes_lost == 1
+
+    def test_a_slash_may_have_left_less(self) -> None:
+        """The challenger gets what there is; of the collateral the whole share is gone, of another GPU's nothing."""
+        scene = Scene(Court(gpus=2))
+        court = scene.court
+        court.respond(court.provider, scene.dispute)
+        with court.system() as context:
+            rest = stake_of(context.view, court.provider.address).amount - 5
+            seize(context, court.provider.address, rest)
+            adjust(context.view, burnt=rest)
+        court.rule(scene.dispute, 0, 10_000)
+        assert court.dispute(scene.dispute).slashed == 5
+        assert court.gpu(court.gpus[1]).collateral == COLLATERAL
+        held = court.stake(court.provider)
+        assert (held.amount, held.collateral) == (0, COLLATERAL)
 
     @pytest.mark.parametrize("fault", [Fault.NOBODY, Fault.RENTER])
     def test_ruled_for_the_provider(self, fault: Fault) -> None:

@@ -169,6 +169,18 @@ class TestEligibility:
         result = market.run(market.renter, SubmitReview(booking_id, 5), after_ms=1_000 + late_ms)
         assert result.succeeded is (late_ms < 0)
 
+    def test_it_stays_as_long_as_what_it_is_about(self) -> None:
+        """Or that could be reviewed again."""
+        market = Market(parameters=altered(UNHURRIED, review_window_seconds=100, review_retention_seconds=10))
+        booking_id = closed(market)
+        ended_ms = market.booking(booking_id).ended_ms
+        assert ended_ms is not None
+        market.do(market.renter, SubmitReview(booking_id, 5))
+        market.wait_until(ended_ms + 98_000)
+        assert self.refusal(market, market.renter, booking_id)[0] == "not_eligible_to_review"
+        market.wait_until(ended_ms + 101_000)
+        assert REVIEWS.get(market.view, booking_id) is None
+
     def test_of_nothing(self) -> None:
         market = Market()
         assert market.refused(market.renter, SubmitReview(UNKNOWN, 5))[0] == "not_found"
