@@ -225,15 +225,6 @@ def models_of(view: View, gpus: Iterable[bytes]) -> frozenset[str]:
     return frozenset(gpu.hardware.model for gpu in listed if gpu is not None)
 
 
-def find_conflict(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:
-    """The (start, interval) entered that overlaps [start, end), if any, be it over by now or not."""
-    for key, interval in INTERVALS.scan(view, gpu_id, gpu_id + u64(end_ms), reverse=True):
-        if interval.end_ms > start_ms:
-            return int.from_bytes(key[32:], "big"), interval
-        break
-    return None
-
-
 def clear_overdue(context: Context, gpu_id: bytes) -> None:
     """Bring up to date whatever has started on a GPU: for those who show its calendar, as no action pays for it."""
     started = INTERVALS.scan(context.view, gpu_id, gpu_id + u64(context.time_ms + 1))

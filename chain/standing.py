@@ -137,22 +137,27 @@ def job_now(view: View, job_id: bytes) -> Job:
     return job
 
 
+def gpu_by_clocks(view: View, gpu_id: bytes, gpu: Gpu) -> Gpu:
+    """A GPU with the status that it has by now."""
+    status = _gpu_status(view, gpu_id, gpu)
+    return gpu if status is gpu.status else replace(gpu, status=status)
+
+
 def gpu_now(view: View, gpu_id: bytes) -> Gpu:
     """The GPU with the status that it has by now.
 
     Raises NotFound, also once it is retired: what an action sees does not depend on when its record leaves the state.
     """
-    gpu = read_gpu(view, gpu_id)
-    status = _gpu_status(view, gpu_id, gpu)
-    if status is GpuStatus.RETIRED:
+    gpu = gpu_by_clocks(view, gpu_id, read_gpu(view, gpu_id))
+    if gpu.status is GpuStatus.RETIRED:
         raise NotFound(kind="gpu", id=gpu_id)
-    return gpu if status is gpu.status else replace(gpu, status=status)
+    return gpu
 
 
 def is_listed(view: View, gpu_id: bytes) -> bool:
     """Whether there is such a GPU that is not retired, nor only waiting for what is over by now."""
     gpu = GPUS.get(view, gpu_id)
-    return gpu is not None and _gpu_status(view, gpu_id, gpu) is not GpuStatus.RETIRED
+    return gpu is not None and gpu_by_clocks(view, gpu_id, gpu).status is not GpuStatus.RETIRED
 
 
 def is_challenged(view: View, gpu: Gpu) -> bool:
@@ -219,14 +224,22 @@ def is_over(view: View, interval: Interval) -> bool:
     return booking_by_clocks(view, booking).status not in (BookingStatus.RESERVED, BookingStatus.ACTIVE)
 
 
-def require_vacant(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
-    """Raise BookingConflict, naming what is in the way, unless [start, end), which is to come, is free.
+def conflict_now(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:
+    """The (start, interval) that is in the way of [start, end), which is to come, if any.
 
     One look is enough: what is still on ends before the next begins, and what is over holds nothing although it may
     reach into the time to come.
     """
     for key, interval in INTERVALS.scan(view, gpu_id, gpu_id + u64(end_ms), reverse=True):
         if interval.end_ms > start_ms and not is_over(view, interval):
-            start = int.from_bytes(key[32:], "big")
-            raise BookingConflict(gpu=gpu_id, start=start, end=interval.end_ms, conflicting=interval.holder)
+            return int.from_bytes(key[32:], "big"), interval
         break
+    return None
+
+
+def require_vacant(view: View, gpu_id: bytes, start_ms: int, end_ms: int) -> None:
+    """Raise BookingConflict, naming what is in the way, unless [start, end), which is to come, is free."""
+    conflict = conflict_now(view, gpu_id, start_ms, end_ms)
+    if conflict is not None:
+        start, interval = conflict
+        raise BookingConflict(gpu=gpu_id, start=start, end=interval.end_ms, conflicting=interval.holder)

@@ -23,7 +23,7 @@ class BookingNow:
     """Until its end, for a booking that is not over."""
 
 
-def booking_now(view: View, booking_id: bytes) -> BookingNow:
+def present_booking(view: View, booking_id: bytes) -> BookingNow:
     """The booking as of now. Raises NotFound."""
     context = present(view)
     booking = current_booking(context, booking_id)

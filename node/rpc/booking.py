@@ -7,7 +7,7 @@ from chain.bank import require_funds
 from chain.booking import BOOKINGS, OPEN_STATUSES, Booking, BookingStatus
 from chain.errors import NotFound
 from chain.escrow import Escrow
-from chain.queries.bookings import BookingNow, booking_now
+from chain.queries.bookings import BookingNow, present_booking
 from chain.queries.quote import quote as quote_of
 from node.rpc.account import Places, concerning
 from node.rpc.chain import require_header
@@ -78,7 +78,7 @@ def view_of(read: Read, booking_id: bytes, now: BookingNow) -> api.BookingView:
 
 
 def _now(read: Read, booking_id: bytes) -> BookingNow:
-    return booking_now(read.now().view, booking_id)
+    return present_booking(read.now().view, booking_id)
 
 
 def still(read: Read, booking_id: bytes) -> BookingNow | None:

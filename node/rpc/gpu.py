@@ -1,16 +1,17 @@
 """The namespace `gpu`: what is on the market, what is free when, and how devices were rated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import translate
 from re import IGNORECASE, Pattern, compile
 from typing import Literal
 
 from chain import interface as api
 from chain.actions.accounts import PROFILES
-from chain.inventory import GPUS, Gpu, GpuStatus, Interval, clear_overdue, find_conflict, read_gpu
+from chain.inventory import GPUS, Gpu, GpuStatus, clear_overdue, read_gpu
 from chain.maintenance import MAINTENANCE
 from chain.queries.availability import availability as slots_of
 from chain.schedule import Subject
+from chain.standing import conflict_now, gpu_by_clocks
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
 from node.rpc.handlers import aside, quick
@@ -35,12 +36,6 @@ _KINDS: dict[Subject, Literal["booking", "job", "maintenance"]] = {
 }
 
 
-def status_now(read: Read, gpu: Gpu) -> GpuStatus:
-    """The status with the heartbeat's deadline taken into account."""
-    overdue = gpu.status is GpuStatus.ACTIVE and read.clocks.live_ms >= gpu.offline_live_ms
-    return GpuStatus.OFFLINE if overdue else gpu.status
-
-
 def in_maintenance(read: Read, gpu: Gpu) -> bool:
     """Whether its owner keeps it out of service right now."""
     now_ms = read.clocks.time_ms
@@ -49,30 +44,20 @@ def in_maintenance(read: Read, gpu: Gpu) -> bool:
 
 
 def status_text(read: Read, gpu: Gpu) -> str:
-    """The status as clients see it."""
-    return "maintenance" if in_maintenance(read, gpu) else status_now(read, gpu).name.lower()
-
-
-def conflict_now(read: Read, gpu_id: bytes, start_ms: int, end_ms: int) -> tuple[int, Interval] | None:
-    """What overlaps [start, end) in the calendar, leaving out what is over by the clocks but still entered."""
-    conflict = find_conflict(read.view, gpu_id, start_ms, end_ms)
-    if conflict is None:
-        return None
-    now = read.now()
-    clear_overdue(now, gpu_id)
-    return find_conflict(now.view, gpu_id, start_ms, end_ms)
+    """The status as clients see it, of a GPU as it is by the clocks."""
+    return "maintenance" if in_maintenance(read, gpu) else gpu.status.name.lower()
 
 
 def is_free(read: Read, gpu_id: bytes, gpu: Gpu, start_ms: int, seconds: int | None) -> bool:
-    """Whether it can be booked from then for so long, or for its shortest booking."""
+    """Whether it, as it is by the clocks, can be booked from then for so long, or for its shortest booking."""
     end_ms = start_ms + (seconds or gpu.terms.minimum_seconds) * 1_000
-    return status_now(read, gpu) is GpuStatus.ACTIVE and conflict_now(read, gpu_id, start_ms, end_ms) is None
+    return gpu.status is GpuStatus.ACTIVE and conflict_now(read.view, gpu_id, start_ms, end_ms) is None
 
 
 def view_of(read: Read, gpu_id: bytes, gpu: Gpu) -> api.GpuView:
-    """A GPU as clients see it."""
+    """A GPU as clients see it, given as it is by the clocks."""
     now_ms = read.clocks.time_ms
-    conflict = conflict_now(read, gpu_id, now_ms, now_ms + 1)
+    conflict = conflict_now(read.view, gpu_id, now_ms, now_ms + 1)
     return api.GpuView(
         id=gpu_id.hex(),
         gpu=read.show(gpu),
@@ -94,6 +79,7 @@ class GpuFilter:
         self._price_max = None if params.price_max is None else int(params.price_max)
 
     def matches(self, gpu: Gpu) -> bool:
+        """Whether a GPU, as it is by the clocks, is wanted."""
         params, hardware = self._params, gpu.hardware
         return (
             self._has_status(gpu)
@@ -109,8 +95,7 @@ class GpuFilter:
     def _has_status(self, gpu: Gpu) -> bool:
         if self._params.status is not None:
             return status_text(self._read, gpu) == self._params.status
-        status = status_now(self._read, gpu)
-        return status is GpuStatus.ACTIVE if self._params.available else status is not GpuStatus.RETIRED
+        return gpu.status is GpuStatus.ACTIVE if self._params.available else gpu.status is not GpuStatus.RETIRED
 
 
 def pattern(text: str | None) -> Pattern[str] | None:
@@ -129,11 +114,7 @@ def list_gpus(read: Read, params: api.GpuListParams) -> api.GpuList:
     sign = -1 if descending else 1
     provider = None if params.provider is None else read.address(params.provider)
     after = read_cursor(params.cursor, int, bytes)
-    matching = [
-        (sign * order(gpu), gpu_id, gpu)
-        for gpu_id, gpu in scan_records(read.snapshot, GPUS, Gpu, provider)
-        if wanted.matches(gpu)
-    ]
+    matching = [(sign * order(gpu), gpu_id, gpu) for gpu_id, gpu in gpus_now(read, provider) if wanted.matches(gpu)]
     matching.sort(key=lambda item: item[:2])
     start_ms = max(read.clocks.time_ms, params.start_ms or 0)
     page: list[tuple[int, bytes, Gpu]] = []
@@ -151,9 +132,15 @@ def list_gpus(read: Read, params: api.GpuListParams) -> api.GpuList:
     return api.GpuList(as_of=read.as_of, items=items, next_cursor=following)
 
 
+def gpus_now(read: Read, provider: bytes | None = None) -> Iterator[tuple[bytes, Gpu]]:
+    """All GPUs, or those of a provider, as they are by the clocks."""
+    for gpu_id, gpu in scan_records(read.snapshot, GPUS, Gpu, provider):
+        yield gpu_id, gpu_by_clocks(read.view, gpu_id, gpu)
+
+
 def get(read: Read, params: api.GpuParams) -> api.GpuDetails:
     gpu_id = bytes.fromhex(params.gpu)
-    gpu = read_gpu(read.view, gpu_id)
+    gpu = gpu_by_clocks(read.view, gpu_id, read_gpu(read.view, gpu_id))
     profile = PROFILES.get(read.view, gpu.owner)
     reviews = reviews_of(read, hardware=gpu.hardware.hardware_hash)
     return api.GpuDetails(
@@ -179,7 +166,7 @@ def _windows(read: Read, gpu: Gpu) -> tuple[api.MaintenanceWindow, ...]:
 
 def availability(read: Read, params: api.AvailabilityParams) -> api.Availability:
     gpu_id = bytes.fromhex(params.gpu)
-    gpu = read_gpu(read.view, gpu_id)
+    gpu = gpu_by_clocks(read.view, gpu_id, read_gpu(read.view, gpu_id))
     now_ms = read.clocks.time_ms
     from_ms = max(now_ms, params.from_ms or 0)
     until_ms = max(from_ms, min(from_ms + params.days * DAY_MS, now_ms + gpu.terms.horizon_seconds * 1_000))
@@ -189,7 +176,7 @@ def availability(read: Read, params: api.AvailabilityParams) -> api.Availability
     return api.Availability(
         as_of=read.as_of,
         gpu=gpu_id.hex(),
-        bookable=status_now(read, gpu) is GpuStatus.ACTIVE,
+        bookable=gpu.status is GpuStatus.ACTIVE,
         from_ms=from_ms,
         until_ms=until_ms,
         free=tuple(api.Slot(slot.start_ms, slot.end_ms) for slot in slots if slot.holder is None),

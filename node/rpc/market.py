@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from chain import interface as api
 from chain.bank import totals
 from chain.booking import BOOKINGS, OPEN_STATUSES, Booking
 from chain.booking_life import has_left
-from chain.inventory import GPUS, Gpu, GpuStatus
+from chain.inventory import Gpu, GpuStatus
 from chain.job import JOBS, OVER, Job
-from chain.queries.bookings import booking_now
+from chain.queries.bookings import present_booking
 from chain.queries.offers import Offer, offer
 from chain.queries.orders import Order, booking_order, job_order
 from chain.queries.pricing import Pricing, models_sold, pricing
@@ -21,7 +20,7 @@ from chain.trades import DAY_MS, TRADES, Trades, split_key
 from node.rpc.booking import still as still_booking
 from node.rpc.context import Read
 from node.rpc.dispatch import Handler
-from node.rpc.gpu import GpuFilter, pattern, status_now
+from node.rpc.gpu import GpuFilter, gpus_now, pattern
 from node.rpc.handlers import aside
 from node.rpc.job import still as still_job
 from node.rpc.pages import make_cursor, newest_first, read_cursor, scan_records
@@ -29,10 +28,6 @@ from node.rpc.pages import make_cursor, newest_first, read_cursor, scan_records
 MAXIMUM_REFUSED = 5_000
 """GPUs that cannot be booked after all that one page of offers passes over."""
 MAXIMUM_MODELS = 100
-
-
-def _as_of_now(read: Read, gpu: Gpu) -> Gpu:
-    return replace(gpu, status=status_now(read, gpu))
 
 
 def _order_of(read: Read, order: str, gpu: Gpu) -> int:
@@ -68,9 +63,7 @@ def offers(read: Read, params: api.OffersParams) -> api.Offers:
     )
     after = read_cursor(params.cursor, int, bytes)
     matching = sorted(
-        (_order_of(read, params.order, gpu), gpu_id)
-        for gpu_id, gpu in scan_records(read.snapshot, GPUS, Gpu, provider)
-        if wanted.matches(gpu)
+        (_order_of(read, params.order, gpu), gpu_id) for gpu_id, gpu in gpus_now(read, provider) if wanted.matches(gpu)
     )
     start_ms = 0 if (params.start_ms or 0) <= read.clocks.time_ms else params.start_ms or 0
     items: list[api.OfferView] = []
@@ -109,7 +102,7 @@ def _offer_view(read: Read, found: Offer) -> api.OfferView:
 def stats(read: Read, params: api.StatsParams) -> api.MarketStats:
     since = read.clocks.time_ms // DAY_MS - params.days + 1
     found = statistics(
-        (_as_of_now(read, gpu) for _, gpu in scan_records(read.snapshot, GPUS, Gpu)),
+        (gpu for _, gpu in gpus_now(read)),
         (booking for _, booking in _bookings_now(read)),
         (job for _, job in _jobs_now(read)),
         ((key, trade) for key, trade in scan_records(read.snapshot, TRADES, Trades) if split_key(key)[1] >= since),
@@ -162,9 +155,9 @@ def prices(read: Read, params: api.PricingParams) -> api.Pricing:
     named = pattern(params.model)
     after = read_cursor(params.cursor, str)
     by_model: dict[str, list[tuple[bytes, Gpu]]] = {}
-    for gpu_id, gpu in scan_records(read.snapshot, GPUS, Gpu):
+    for gpu_id, gpu in gpus_now(read):
         if gpu.status is not GpuStatus.RETIRED and (named is None or named.match(gpu.hardware.model)):
-            by_model.setdefault(gpu.hardware.model, []).append((gpu_id, _as_of_now(read, gpu)))
+            by_model.setdefault(gpu.hardware.model, []).append((gpu_id, gpu))
     for model in models_sold(scan_records(read.snapshot, TRADES, Trades)):
         if named is None or named.match(model):
             by_model.setdefault(model, [])
@@ -240,7 +233,7 @@ def orders(read: Read, params: api.OrdersParams) -> api.Orders:
 
 def _order(read: Read, identifier: bytes, kind: str) -> Order:
     if kind == "booking":
-        return booking_order(booking_now(read.now().view, identifier), read.clocks.time_ms)
+        return booking_order(present_booking(read.now().view, identifier), read.clocks.time_ms)
     return job_order(read.now(), identifier)
 
 

@@ -16,7 +16,7 @@ from chain.escrow import ESCROWS
 from chain.inventory import GPUS
 from chain.job import JOBS
 from chain.parameters import read_parameters
-from chain.queries.bookings import booking_now
+from chain.queries.bookings import present_booking
 from chain.queries.earnings import Occurrence, Statement, flows, statement
 from chain.queries.offers import offer
 from chain.queries.orders import booking_order, job_order
@@ -245,29 +245,29 @@ class TestOrders:
         market = Market()
         booking_id = market.active(seconds=7_200)
         market.wait(3_600_000)
-        found = booking_order(booking_now(market.view, booking_id), market.time_ms)
+        found = booking_order(present_booking(market.view, booking_id), market.time_ms)
         assert (found.kind, found.status, found.locked, found.earned) == ("booking", "active", 2 * PRICE, PRICE)
         assert (found.fee, found.paid, found.refunded, found.remaining) == (PRICE // 50, 0, 0, 2 * PRICE)
         assert (found.seconds_left, found.seconds_until_empty) == (3_600, 3_600)
         market.settle(booking_id)
-        found = booking_order(booking_now(market.view, booking_id), market.time_ms)
+        found = booking_order(present_booking(market.view, booking_id), market.time_ms)
         assert found.locked == found.paid + found.refunded + found.remaining
         assert found.paid == PRICE * 3_301 // 3_600
 
     def test_before_its_start_and_after_its_end(self) -> None:
         market = Market()
         booking_id = market.reserve(seconds=3_600, after_seconds=100)
-        found = booking_order(booking_now(market.view, booking_id), market.time_ms)
+        found = booking_order(present_booking(market.view, booking_id), market.time_ms)
         assert (found.earned, found.seconds_left, found.seconds_until_empty) == (0, 3_600, 3_600)
         market.cancel(booking_id)
-        found = booking_order(booking_now(market.view, booking_id), market.time_ms)
+        found = booking_order(present_booking(market.view, booking_id), market.time_ms)
         assert (found.seconds_until_empty, found.paid, found.refunded) == (None, PRICE // 100, PRICE - PRICE // 100)
 
     def test_activated_late_the_money_lasts_longer_than_the_booking(self) -> None:
         market = Market()
         booking_id = market.reserve(seconds=3_600)
         market.activate(booking_id, after_ms=50_000)
-        found = booking_order(booking_now(market.view, booking_id), market.time_ms)
+        found = booking_order(present_booking(market.view, booking_id), market.time_ms)
         assert (found.seconds_left, found.seconds_until_empty) == (3_550, 3_600)
 
     def test_extended_at_another_rate(self) -> None:
@@ -275,12 +275,12 @@ class TestOrders:
         booking_id = market.active(seconds=3_600)
         market.do(market.provider, UpdateGpu(market.gpus[0], terms(3 * PRICE, version=2)), after_ms=599_000)
         market.do(market.renter, Extend(booking_id, 1_800, 2 * PRICE))
-        found = booking_order(booking_now(market.view, booking_id), market.time_ms)
+        found = booking_order(present_booking(market.view, booking_id), market.time_ms)
         assert (found.seconds_left, found.seconds_until_empty) == (4_800, 4_800)
 
     def test_for_free_it_never_runs_empty(self) -> None:
         market = Market(price=0)
-        assert booking_order(booking_now(market.view, market.active()), market.time_ms).seconds_until_empty is None
+        assert booking_order(present_booking(market.view, market.active()), market.time_ms).seconds_until_empty is None
 
     def test_a_job(self) -> None:
         shop = Workshop()

@@ -144,3 +144,20 @@ async def test_a_dispute_is_proven(chamber: Chamber) -> None:
     found = await chamber.call("proof.record", kind="dispute", key=chamber.dispute)
     assert found["present"]
     assert found["record"]["subject"] == chamber.booking.hex()
+
+
+async def test_a_refuted_gpu_is_off_the_market_although_the_queue_is_late(
+    chamber: Chamber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listed() -> list[str]:
+        return [item["id"] for item in (await chamber.call("gpu.list"))["items"]]
+
+    await chamber.do(OTHER, ChallengeHardware(chamber.gpu, "It is a 3060."))
+    monkeypatch.setattr("chain.transition.run_due", lambda *_: 0)
+    for _ in range(2):
+        assert await listed() == [chamber.gpu.hex()]
+        chamber.solo.advance(after_ms=300_000)
+    assert await listed() == []
+    view = (await chamber.call("gpu.get", gpu=chamber.gpu.hex()))["view"]
+    assert (view["status"], view["gpu"]["status"], view["available"]) == ("retired", "retired", False)
+    assert not (await chamber.call("gpu.availability", gpu=chamber.gpu.hex(), days=1))["bookable"]
