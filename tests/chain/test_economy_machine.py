@@ -25,9 +25,11 @@ from tests.conftest import EXTENDED
 from tests.economy.steps import Watched
 from tests.economy.world import Economy
 
-CHUNKS, EXAMPLES, STEPS = (20, 50, 100) if EXTENDED else (1, 30, 60)
-"""Steps in all: their product."""
-UNLUCKY = 2 if EXTENDED else 4
+CHUNKS, EXAMPLES, STEPS = (20, 50, 110) if EXTENDED else (1, 30, 60)
+"""Steps in all: about their product."""
+LEAST = 5_000 if EXTENDED else 1_200
+"""Steps of a chunk: of all chunks of the extended profile 100,000."""
+UNLUCKY = 4 if EXTENDED else 8
 """So many kinds of actions may never succeed in a run."""
 SEEDS = st.integers(0, (1 << 24) - 1)
 """Not more bits: of larger numbers Hypothesis prefers small ones, and the same step comes again and again."""
@@ -211,6 +213,7 @@ def test_everything_adds_up_whatever_happens(seed: int, chunk: int) -> None:
     print(f"reputations: {dict(Machine.counted)}")
     print(f"{len(Machine.walked)} examples, {sum(Machine.walked)} steps, {Machine.outcomes.total()} actions")
     print(f"succeeded: {sorted(Machine.done.items(), key=lambda item: item[1])}; never: {sorted(lacking)}")
+    assert sum(Machine.walked) >= LEAST
     assert len({error for _, error in Machine.outcomes}) > 15, "what is wrong must be tried too"
     assert len({error for name, error in Machine.outcomes if name == "refused"}) > 3, "blocks must be refused too"
     assert len(lacking) <= UNLUCKY, "actions must succeed somewhere"
