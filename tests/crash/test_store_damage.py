@@ -18,6 +18,7 @@ from node import store_tables as tables
 from node.store import Store
 from node.store_errors import StoreError
 from tests.conftest import EXTENDED
+from tests.killed import copy_as_killed
 from tests.leveldb_log import read_fragments, read_records, write_records
 from tests.storage_chain import GENESIS_HASH, Chain
 
@@ -41,7 +42,7 @@ def killed(path: Path, blocks: int, *, small: bool) -> None:
                 store.prune(100, chain.height - 5)
             store.persist([Chain(SEED + 1).advance().block], chain.certificates_above())
             store.put_submitted({sha256(b"%d" % number): b"envelope %d" % number for number in range(30)})
-            shutil.copytree(building, path)
+            copy_as_killed(building, path)
     shutil.rmtree(building)
 
 

@@ -18,6 +18,7 @@ from node.store import Store
 from node.store_errors import StoreCorrupted
 from node.verify import VerifyFailed, verify
 from tests.conftest import EXTENDED
+from tests.killed import copy_as_killed
 from tests.ledger import Person, make_specification
 from tests.solo import AUTHORITY, Solo, pay, trade
 
@@ -43,7 +44,7 @@ def grow(image: Path, *, write_buffer: int) -> None:
             waiting = solo.sign(PEOPLE[2], pay(PEOPLE[0], 1))
             solo.store.put_submitted({waiting.txid: waiting.envelope})
             solo.executor.persist([solo.build()], [])
-            shutil.copytree(building, image)
+            copy_as_killed(building, image)
     shutil.rmtree(building)
 
 
