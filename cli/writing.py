@@ -139,7 +139,7 @@ def send(
 def deposit_lines(simulation: "Simulation", payer: str) -> list[tuple[str, str]]:
     """What the payer leaves with the ledger for records that the transaction makes, and what comes back."""
     held = {True: 0, False: 0}
-    returned = 0
+    at_stake = returned = 0
     for event in simulation.events:
         roles = {pair["role"]: pair["id"] for pair in event["subjects"]}
         value = sum(int(pair["value"]) for pair in event["amounts"])
@@ -148,8 +148,11 @@ def deposit_lines(simulation: "Simulation", payer: str) -> list[tuple[str, str]]
             held[lasting] += value
         elif event["kind"] == "deposit.returned" and roles.get("payer") == payer:
             returned += value
+        elif event["kind"] == "dispute.opened" and roles.get("opener") == payer:
+            at_stake += sum(int(pair["value"]) for pair in event["amounts"] if pair["name"] == "deposit")
     told = [
-        ("storage deposit", held[False], "returned later"),
+        ("dispute deposit", at_stake, "returned as far as you win"),
+        ("storage deposit", held[False] - at_stake, "returned later"),
         ("for what stays", held[True], "held for good"),
         ("deposit returned", returned, "now"),
     ]

@@ -36,6 +36,8 @@ def test_the_whole_way(market: Shell, register: Register, judge: str) -> None:
     human = market(*words, "--dry-run", wallet="renter")
     assert "succeeds" in human.out
     assert "or you are right" in human.out
+    for deposit in ("1 AITBC, returned as far as you win", "0.000613 AITBC, returned later"):
+        assert deposit in human.out
     opened = market.ok(*words, wallet="renter")
     dispute = opened["dispute"]
     assert opened["deposit"] == str(COIN)
